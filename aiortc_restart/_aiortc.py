@@ -1,0 +1,681 @@
+"""
+The door to aiortc's and aioice's private names: no other file knows them.
+
+The classes below carry the names of the base's, so that the base's name mangling
+applies to them too: properties re-publish its slots and hooks its steps, under names
+with a single underscore.
+"""
+
+import asyncio
+import importlib.metadata
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import aioice
+import aioice.candidate
+import aioice.ice
+import aioice.stun
+import aioice.utils
+import aiortc
+import aiortc.codecs
+import aiortc.exceptions
+import aiortc.rtcicetransport
+import aiortc.rtcpeerconnection
+import aiortc.rtcrtpparameters
+import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
+import aiortc.rtcrtptransceiver
+import aiortc.rtcsctptransport
+import aiortc.rtp
+import aiortc.sdp
+
+REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
+
+# What this file uses of each class: methods by their names, and the slots which the
+# constructor fills.
+PRIVATE_NAMES: list[tuple[type, list[str]]] = [
+    (
+        aioice.ice.Connection,
+        "_check_list _closing _early_checks _nominated _protocols _query_consent_task "
+        "_remote_candidates _tie_breaker build_request check_complete check_incoming "
+        "close connect data_received gather_candidates protocol_lost query_consent "
+        "request_received switch_role".split(),
+    ),
+    (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
+    (
+        aiortc.RTCIceGatherer,
+        ["_RTCIceGatherer__setState", "_RTCIceGatherer__state", "_connection"],
+    ),
+    (
+        aiortc.RTCIceTransport,
+        "_RTCIceTransport__setState _RTCIceTransport__state _connection _recv "
+        "_role_set _send".split(),
+    ),
+    (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
+    (
+        aiortc.rtcrtptransceiver.RTCRtpTransceiver,
+        "_bundled _codecs _get_mline_index _headerExtensions _preferred_codecs "
+        "_set_mline_index".split(),
+    ),
+    (aiortc.RTCRtpSender, ["_send_keyframe"]),
+    (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
+    (
+        aiortc.RTCSctpTransport,
+        "_bundled _cwnd _flight_size_decrease _maybe_abandon _rto _sent_queue "
+        "_t3_cancel _t3_handle _transmit _update_advanced_peer_ack_point".split(),
+    ),
+    (
+        aiortc.RTCPeerConnection,
+        [
+            "_RTCPeerConnection__" + name
+            for name in (
+                "assertNotClosed certificates closeTask cname configuration connect "
+                "createDtlsTransport createTransceiver currentLocalDescription "
+                "currentRemoteDescription dtlsTransports gather iceConnectionState "
+                "iceTransports isClosed localRtp pendingLocalDescription "
+                "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
+                "sctpRemoteCaps sctpRemotePort sctp_mline_index setSignalingState "
+                "stream_id transceivers updateConnectionState "
+                "updateIceConnectionState updateIceGatheringState "
+                "validate_description"
+            ).split()
+        ],
+    ),
+]
+
+
+def missing_names(names: list[tuple[type, list[str]]] = PRIVATE_NAMES) -> list[str]:
+    """
+    Return the names which the installed aiortc and aioice lack.
+    """
+    missing = []
+    for cls, wanted in names:
+        slots = cls.__init__.__code__.co_names  # type: ignore[misc]
+        missing += [
+            f"{cls.__module__}.{cls.__name__}.{name}"
+            for name in wanted
+            if not hasattr(cls, name) and name not in slots
+        ]
+    return missing
+
+
+def check_requirements(
+    version: Callable[[str], str] = importlib.metadata.version,
+    names: list[tuple[type, list[str]]] = PRIVATE_NAMES,
+) -> None:
+    """
+    Check that the base is one which this package can stand on.
+
+    :raises ImportError: says which version is needed and which names are missing.
+    """
+    missing = missing_names(names)
+    for package, (lowest, limit) in REQUIREMENTS.items():
+        installed = version(package)
+        numbers = tuple(int(x) for x in re.findall(r"\d+", installed)[:2])
+        lacking = [name for name in missing if name.startswith(package + ".")]
+        if not lowest <= numbers < limit or lacking:
+            needed = ">={}.{},<{}.{}".format(*lowest, *limit)
+            raise ImportError(
+                f"aiortc_restart needs {package}{needed}, but {package} {installed} "
+                "is installed"
+                + (f", which lacks {', '.join(lacking)}" if lacking else "")
+                + f". Run: pip install '{package}{needed}'"
+            )
+
+
+check_requirements()
+
+
+INBOX_SIZE = 4096
+"""
+How many datagrams may wait to be read. The base has no limit, and nothing reads before
+the DTLS handshake begins.
+"""
+
+
+class ConnectionObserver(Protocol):
+    """
+    Who is told, at once and in the same task, what happens to a :class:`Connection`.
+    """
+
+    def check_received(self) -> None:
+        """An authenticated check of the peer has arrived."""
+
+    def connection_closing(self) -> None:
+        """No more data can be sent: consent expired, or the connection is closed."""
+
+    def pair_nominated(self) -> None:
+        """The nominated pair is another than before."""
+
+    def path_lost(self) -> None:
+        """The socket or the TURN allocation of the nominated pair is gone."""
+
+    def role_switched(self, ice_controlling: bool) -> None:
+        """A role conflict was repaired by taking the other role."""
+
+
+class ConsentRequest(aioice.stun.Transaction):
+    """
+    A consent request, which is sent once and whose response counts however late.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        pair: aioice.ice.CandidatePair,
+        sent_time: float,
+        repair: bool = True,
+    ) -> None:
+        assert connection.remote_password is not None
+        self.pair = pair
+        self.repair = repair
+        self.request = connection.build_request(pair, nominate=False)
+        self.sent_time = sent_time
+        self._connection = connection
+        self._key = connection.remote_password.encode("utf8")
+        self.request.add_message_integrity(self._key)
+        super().__init__(
+            self.request, pair.remote_addr, pair.protocol, integrity_key=self._key
+        )
+
+    def response_received(
+        self, message: aioice.stun.Message, addr: tuple[str, int]
+    ) -> None:
+        # Only a response which is authentic and comes from the address that was asked
+        # renews consent (RFC 7675 section 5.1, RFC 8445 section 7.2.5.2.1).
+        if addr == self.pair.remote_addr and message.check_message_integrity(self._key):
+            self._connection.consent_response_received(self, message)
+
+
+class Connection(aioice.Connection):
+    """
+    aioice's connection, which tells its observer what happens as it happens.
+
+    :param inbox: The queue for the received datagrams, shared by all connections of
+                  a transport.
+    """
+
+    # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how
+    # many candidates there are.
+    MAX_REMOTE_CANDIDATES = 100
+
+    def __init__(
+        self, inbox: "asyncio.Queue[bytes | None]", *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.consent_time: float | None = None
+        "The loop's time of the last valid consent response, in seconds."
+        self.observer: ConnectionObserver | None = None
+        self._consent_requests: list[ConsentRequest] = []
+        self._inbox = inbox
+
+    @property
+    def nominated_pair(self) -> aioice.ice.CandidatePair | None:
+        return self._nominated.get(1)
+
+    @property
+    def in_doubt(self) -> bool:
+        """
+        Whether the path has not answered for more than a second.
+        """
+        now = asyncio.get_running_loop().time()
+        return any(now - x.sent_time > 1.0 for x in self._consent_requests)
+
+    @property
+    def tie_breaker(self) -> int:
+        return self._tie_breaker
+
+    @tie_breaker.setter
+    def tie_breaker(self, value: int) -> None:
+        self._tie_breaker = value
+
+    def abort_transactions(self) -> None:
+        """
+        End the STUN transactions of gathering, whose sockets are about to close.
+        """
+        for protocol in self._protocols:
+            for transaction in list(protocol.transactions.values()):
+                future = getattr(transaction, "_Transaction__future")  # noqa: B009
+                if not isinstance(transaction, ConsentRequest) and not future.done():
+                    future.set_exception(aioice.stun.TransactionTimeout())
+
+    async def add_remote_candidate(
+        self, remote_candidate: aioice.Candidate | None
+    ) -> None:
+        if len(self._remote_candidates) < self.MAX_REMOTE_CANDIDATES or (
+            remote_candidate is None
+        ):
+            await super().add_remote_candidate(remote_candidate)
+
+    def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
+        selected = self._nominated.get(pair.component)
+        # After nomination no other pair is nominated in the same session (RFC 8445
+        # section 8.1.1); a controlled agent follows its peer.
+        if self.ice_controlling and selected not in (None, pair):
+            pair.nominated = False
+        super().check_complete(pair)
+        if self._nominated.get(pair.component) is not selected and self.observer:
+            self.observer.pair_nominated()
+
+    def check_incoming(
+        self,
+        message: aioice.stun.Message,
+        addr: tuple[str, int],
+        protocol: aioice.ice.StunProtocol,
+    ) -> None:
+        if len(self._remote_candidates) >= self.MAX_REMOTE_CANDIDATES and not any(
+            (c._network_host, c.port) == addr for c in self._remote_candidates
+        ):
+            return
+        if self.observer is not None:
+            self.observer.check_received()
+        super().check_incoming(message, addr, protocol)
+
+    async def close(self) -> None:
+        if not self._closing and self.observer is not None:
+            self.observer.connection_closing()
+        await super().close()
+
+    def consent_response_received(
+        self, request: ConsentRequest, message: aioice.stun.Message
+    ) -> None:
+        if message.message_class == aioice.stun.Class.RESPONSE:
+            self.consent_time = asyncio.get_running_loop().time()
+            for other in list(self._consent_requests):
+                # An answer to a later request says that the earlier ones were lost or
+                # are late; either way they need no more attention.
+                if other.sent_time <= request.sent_time:
+                    self._forget_consent_request(other)
+        elif message.error_code == 487 and request.repair:
+            self._forget_consent_request(request)
+            self.switch_role("ICE-CONTROLLED" in request.request.attributes)
+            self._request_consent(request.pair, repair=False)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        try:
+            self._inbox.put_nowait(data)
+        except asyncio.QueueFull:
+            pass
+
+    def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
+        if self.observer is not None and any(
+            pair.protocol is protocol for pair in self._nominated.values()
+        ):
+            self.observer.path_lost()
+
+    async def query_consent(self) -> None:
+        # Unlike the base's, several requests may be outstanding, and each counts when
+        # it is answered (RFC 7675 section 5.1). The settings are read each time, as
+        # applications change them.
+        loop = asyncio.get_running_loop()
+        self.consent_time = loop.time()
+        next_time = self.consent_time + self._consent_delay()
+        while True:
+            lifetime = aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
+            expiry = self.consent_time + lifetime
+            await asyncio.sleep(max(0, min(next_time, expiry) - loop.time()))
+            now = loop.time()
+            if now >= self.consent_time + lifetime:
+                break
+            if now >= next_time:
+                for request in list(self._consent_requests):
+                    if request.sent_time + lifetime < now:
+                        self._forget_consent_request(request)
+                for pair in self._nominated.values():
+                    self._request_consent(pair)
+                next_time = now + self._consent_delay()
+
+        # The base's close() must not cancel the task which runs it.
+        self._query_consent_task = None
+        await self.close()
+
+    def request_received(
+        self,
+        message: aioice.stun.Message,
+        addr: tuple[str, int],
+        protocol: aioice.ice.StunProtocol,
+    ) -> None:
+        early = len(self._early_checks)
+        super().request_received(message, addr, protocol)
+        if self.observer is not None and len(self._early_checks) != early:
+            self.observer.check_received()
+
+    def switch_role(self, ice_controlling: bool) -> None:
+        super().switch_role(ice_controlling)
+        if self.observer is not None:
+            self.observer.role_switched(ice_controlling)
+
+    def _consent_delay(self) -> float:
+        return aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2)
+
+    def _forget_consent_request(self, request: ConsentRequest) -> None:
+        self._consent_requests.remove(request)
+        transactions = request.pair.protocol.transactions
+        transactions.pop(request.request.transaction_id, None)
+
+    def _request_consent(
+        self, pair: aioice.ice.CandidatePair, repair: bool = True
+    ) -> None:
+        request = ConsentRequest(
+            self, pair, asyncio.get_running_loop().time(), repair=repair
+        )
+        pair.protocol.transactions[request.request.transaction_id] = request
+        self._consent_requests.append(request)
+        pair.protocol.send_stun(request.request, pair.remote_addr)
+
+
+def random_ice_string(length: int) -> str:
+    return aioice.utils.random_string(length)
+
+
+class RTCIceGatherer(aiortc.RTCIceGatherer):
+    """
+    The base's gatherer, with its connection and state open to subclasses.
+    """
+
+    def __init__(
+        self,
+        iceServers: list[aiortc.RTCIceServer] | None,
+        iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+    ) -> None:
+        super().__init__(iceServers, iceTransportPolicy)
+        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=INBOX_SIZE)
+        self._ice_servers = iceServers
+        self._ice_transport_policy = iceTransportPolicy
+
+    def _create_connection(
+        self, username: str, password: str, ice_controlling: bool = False
+    ) -> Connection:
+        servers = self._ice_servers
+        if servers is None:
+            servers = self.getDefaultIceServers()
+        module = aiortc.rtcicetransport
+        return Connection(
+            self.inbox,
+            ice_controlling=ice_controlling,
+            local_username=username,
+            local_password=password,
+            transport_policy=module.ICE_TRANSPORT_POLICIES[self._ice_transport_policy],
+            **module.connection_kwargs(servers),
+        )
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.__setState(state)
+
+
+class RTCIceTransport(aiortc.RTCIceTransport):
+    """
+    The base's transport, with its state open to subclasses.
+    """
+
+    def _set_state(self, state: str) -> None:
+        self.__setState(state)
+
+
+class RTCRtpReceiver(aiortc.RTCRtpReceiver):
+    """
+    The base's receiver, whose track outlives an RTCP BYE.
+    """
+
+    async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
+        # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
+        # re-offer, and then goes on with the same SSRC. To the W3C a BYE mutes a track
+        # (webrtc-pc, #mediastreamtrack-network-use), it does not end it. The end of
+        # the DTLS transport does.
+        if not isinstance(packet, aiortc.rtp.RtcpByePacket):
+            await super()._handle_rtcp_packet(packet)
+
+
+class RTCPeerConnection(aiortc.RTCPeerConnection):
+    """
+    The base's connection: its slots as properties, its steps as hooks.
+    """
+
+    # Slots
+
+    @property
+    def _configuration(self) -> aiortc.RTCConfiguration:
+        return self.__configuration
+
+    @property
+    def _dtls_transports(self) -> set[aiortc.RTCDtlsTransport]:
+        return self.__dtlsTransports
+
+    @property
+    def _ice_transports(self) -> set[aiortc.RTCIceTransport]:
+        return self.__iceTransports
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.__isClosed is not None
+
+    @property
+    def _remote_dtls(
+        self,
+    ) -> "dict[Endpoint, aiortc.RTCDtlsParameters]":
+        return self.__remoteDtls
+
+    @property
+    def _remote_ice(
+        self,
+    ) -> "dict[Endpoint, aiortc.RTCIceParameters]":
+        return self.__remoteIce
+
+    @property
+    def _sctp_mline_index(self) -> int | None:
+        return self.__sctp_mline_index
+
+    @_sctp_mline_index.setter
+    def _sctp_mline_index(self, value: int | None) -> None:
+        self.__sctp_mline_index = value
+
+    # The four slots of webrtc-pc, parsed
+
+    @property
+    def _current_local(self) -> aiortc.sdp.SessionDescription | None:
+        return self.__currentLocalDescription
+
+    @property
+    def _current_remote(self) -> aiortc.sdp.SessionDescription | None:
+        return self.__currentRemoteDescription
+
+    @property
+    def _pending_local(self) -> aiortc.sdp.SessionDescription | None:
+        return self.__pendingLocalDescription
+
+    @property
+    def _pending_remote(self) -> aiortc.sdp.SessionDescription | None:
+        return self.__pendingRemoteDescription
+
+    def _promote_pending_descriptions(self) -> None:
+        # The base leaves the offer pending when the answer has been applied.
+        if self.__pendingLocalDescription is not None:
+            self.__currentLocalDescription = self.__pendingLocalDescription
+            self.__pendingLocalDescription = None
+        if self.__pendingRemoteDescription is not None:
+            self.__currentRemoteDescription = self.__pendingRemoteDescription
+            self.__pendingRemoteDescription = None
+
+    @contextmanager
+    def _offer_undone(
+        self,
+    ) -> Iterator["dict[aiortc.RTCRtpTransceiver, NegotiatedMedia]"]:
+        """
+        Undo what the base's createOffer() does to transceivers, and take the m-line
+        indices back: they belong to a description once it is set.
+
+        :return: What had been negotiated for each transceiver before.
+        """
+        index = self.__sctp_mline_index
+        before = [
+            (x, x._codecs, x._headerExtensions, x._get_mline_index())
+            for x in self.__transceivers
+        ]
+        try:
+            yield {x: (codecs, extensions) for x, codecs, extensions, _ in before}
+        finally:
+            self.__sctp_mline_index = index
+            for transceiver, codecs, extensions, mline_index in before:
+                transceiver._codecs = codecs
+                transceiver._headerExtensions = extensions
+                set_mline_index(transceiver, mline_index)
+
+    # Steps
+
+    def _assert_not_closed(self) -> None:
+        self.__assertNotClosed()
+
+    def _close_later(self) -> None:
+        """
+        Close the connection, unless this is being done.
+        """
+        if not self.__isClosed and self.__closeTask is None:
+            self.__closeTask = asyncio.ensure_future(self.close())
+
+    def _create_ice_transport(self) -> aiortc.RTCIceTransport:
+        raise NotImplementedError
+
+    def _start_transports(self) -> None:
+        raise NotImplementedError
+
+    async def _gather(self) -> None:
+        await super().__gather()
+
+    def _set_ice_connection_state(self, state: str) -> None:
+        if state != self.__iceConnectionState:
+            self.__iceConnectionState = state
+            self.emit("iceconnectionstatechange")
+
+    def _update_connection_state(self) -> None:
+        super().__updateConnectionState()
+
+    def _update_ice_connection_state(self) -> None:
+        raise NotImplementedError
+
+    def _validate_description(
+        self, description: aiortc.sdp.SessionDescription, is_local: bool
+    ) -> None:
+        super().__validate_description(description, is_local)
+
+    async def _start_media(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        """
+        Start what a connected DTLS transport carries and has not been started yet.
+        """
+        for transceiver in list(self.__transceivers):
+            if transceiver.receiver.transport is not dtls:
+                continue
+            if transceiver not in self.__remoteIce:
+                continue
+            if transceiver.currentDirection in ["sendonly", "sendrecv"]:
+                await transceiver.sender.send(self.__localRtp(transceiver))
+            if transceiver.currentDirection in ["recvonly", "sendrecv"]:
+                await transceiver.receiver.receive(self.__remoteRtp(transceiver))
+        sctp = self.__sctp
+        if sctp is not None and sctp.transport is dtls and sctp in self.__remoteIce:
+            assert self.__sctpRemotePort is not None
+            await sctp.start(self.__sctpRemoteCaps, self.__sctpRemotePort)
+
+    # The base calls these by its own names.
+
+    async def __connect(self) -> None:
+        if not self.__isClosed:
+            self._start_transports()
+
+    def __createDtlsTransport(self) -> aiortc.RTCDtlsTransport:
+        iceTransport = self._create_ice_transport()
+        self.__iceTransports.add(iceTransport)
+        iceTransport.iceGatherer.on("statechange", self.__updateIceGatheringState)
+        iceTransport.on("statechange", self.__updateIceConnectionState)
+        iceTransport.on("statechange", self.__updateConnectionState)
+
+        dtlsTransport = aiortc.RTCDtlsTransport(iceTransport, self.__certificates)
+        dtlsTransport.on("statechange", self.__updateConnectionState)
+        self.__dtlsTransports.add(dtlsTransport)
+
+        self.__updateIceGatheringState()
+        self.__updateIceConnectionState()
+        self.__updateConnectionState()
+        return dtlsTransport
+
+    async def __gather(self) -> None:
+        await self._gather()
+
+    def __createTransceiver(
+        self,
+        direction: str,
+        kind: str,
+        sender_track: aiortc.MediaStreamTrack | None = None,
+    ) -> aiortc.RTCRtpTransceiver:
+        transceiver = super().__createTransceiver(direction, kind, sender_track)
+        # The base names its class itself; ours differs in one method and no slot.
+        transceiver.receiver.__class__ = RTCRtpReceiver
+        return transceiver
+
+    def __updateConnectionState(self) -> None:
+        self._update_connection_state()
+
+    def __updateIceConnectionState(self) -> None:
+        self._update_ice_connection_state()
+
+    def __validate_description(
+        self, description: aiortc.sdp.SessionDescription, is_local: bool
+    ) -> None:
+        self._validate_description(description, is_local)
+
+
+def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
+    return bool(transceiver._preferred_codecs)
+
+
+def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
+    return transceiver._get_mline_index()
+
+
+def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) -> None:
+    transceiver._set_mline_index(index)  # type: ignore[arg-type]
+
+
+@contextmanager
+def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
+    """
+    Keep the roles of DTLS associations which exist, whatever is negotiated: only a new
+    association has new roles (RFC 8842 section 5.5).
+    """
+    roles = [(x, x._role) for x in transports if x.state != "new"]
+    try:
+        yield
+    finally:
+        for transport, role in roles:
+            transport._set_role(role)
+
+
+async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
+    """
+    Send again what was lost with the path, without waiting for the timer, which has
+    been backed off meanwhile, and without taking the outage for congestion.
+    """
+    if not sctp._sent_queue:
+        return
+    for chunk in sctp._sent_queue:
+        if not sctp._maybe_abandon(chunk):
+            chunk._retransmit = True
+        sctp._flight_size_decrease(chunk)
+    sctp._update_advanced_peer_ack_point()
+    sctp._t3_cancel()
+    await sctp._transmit()
+
+
+def send_keyframe(sender: aiortc.RTCRtpSender) -> None:
+    sender._send_keyframe()
+
+
+NegotiatedMedia = tuple[
+    list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
+]
+
+Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
+"What an m-section describes."

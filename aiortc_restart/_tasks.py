@@ -1,0 +1,44 @@
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+class Tasks:
+    """
+    The tasks of one owner: made here, kept here, and ended with the owner.
+
+    :param owner: The name which the tasks' names begin with.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def create(self, coro: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """
+        Run a coroutine, whose exceptions are its own business to handle.
+        """
+        task = asyncio.create_task(coro, name=f"{self._owner} {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def cancel(self) -> None:
+        """
+        Cancel all tasks but the one that calls, and wait for their ends.
+        """
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def join(self) -> None:
+        """
+        Wait for the end of all tasks but the one that calls.
+        """
+        while tasks := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(tasks)

@@ -1,0 +1,232 @@
+import asyncio
+import logging
+from typing import Protocol
+
+import aiortc
+
+from .._aiortc import Connection
+from .._tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+PEER_CHECK_TIMEOUT = 1.5
+"""
+How long, in seconds, an answerer leaves the first check of a restart to the offerer.
+
+An answerer that checks first reaches Chromium before the answer does, and Chromium then
+leaves the new pairs alone for as long as its old one is healthy.
+"""
+
+
+class GenerationOwner(Protocol):
+    """
+    Who decides which generation carries the call.
+    """
+
+    def generation_changed(self, generation: "IceGeneration") -> None:
+        """It has a nominated pair, another one, or may now be switched to."""
+
+    def generation_lost(self, generation: "IceGeneration") -> None:
+        """It was connected, and cannot send any more."""
+
+    def generation_failed(self, generation: "IceGeneration") -> None:
+        """Its checks have failed, or its deadline has passed."""
+
+    def generation_role_switched(
+        self, generation: "IceGeneration", ice_controlling: bool
+    ) -> None:
+        """It took the other role."""
+
+    def path_in_doubt(self) -> bool:
+        """Whether there is no path that is known to work."""
+
+
+class IceGeneration:
+    """
+    One set of local ICE credentials with all that hangs on it: an aioice connection,
+    its sockets, its candidates and its tasks (RFC 8445 section 9).
+
+    :param connection: The connection, which nobody else drives.
+    :param restart: Whether this is not the transport's first generation.
+    """
+
+    def __init__(self, connection: Connection, restart: bool) -> None:
+        self.closed = False
+        "Whether its sockets have been given back."
+        self.connected = False
+        "Whether a pair has been nominated. It stays so when the path is lost."
+        self.connection = connection
+        self.failed = False
+        "Whether its checks have failed, or its deadline has passed."
+        self.lost = False
+        "Whether nothing can be sent on it any more."
+        self.owner: GenerationOwner | None = None
+        self.peer_checked = False
+        "Whether the peer has sent a check with this generation's credentials."
+        self.remote: aiortc.RTCIceParameters | None = None
+        "The peer's credentials, once a description has brought them."
+        self.restart = restart
+        self.started = False
+        "Whether connectivity checks have begun."
+        self._answerer = False
+        self._first_check = asyncio.Event()
+        self._gathering: asyncio.Task[None] | None = None
+        self._tasks = Tasks(f"{self!r}")
+        connection.observer = self
+
+    def __repr__(self) -> str:
+        return f"IceGeneration({self.connection.local_username})"
+
+    @property
+    def gathered(self) -> bool:
+        return self._gathering is not None and self._gathering.done()
+
+    @property
+    def local(self) -> aiortc.RTCIceParameters:
+        return aiortc.RTCIceParameters(
+            usernameFragment=self.connection.local_username,
+            password=self.connection.local_password,
+        )
+
+    @property
+    def selectable(self) -> bool:
+        """
+        Whether the call may be switched to it.
+        """
+        return self.connected and not self.lost and not self._waits_for_peer
+
+    async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
+        await self.connection.add_remote_candidate(
+            aiortc.rtcicetransport.candidate_to_aioice(candidate)
+        )
+
+    async def close(self) -> None:
+        """
+        Free the sockets and the TURN allocation, and end the tasks.
+        """
+        self.closed = self.lost = True
+        self.connection.observer = None
+        if self._gathering is not None and not self._gathering.done():
+            # What gathering still brings, such as a TURN allocation, is freed then.
+            self._gathering.add_done_callback(self._close_again)
+            self.connection.abort_transactions()
+        await self._tasks.cancel()
+        await self.connection.close()
+
+    async def end_remote_candidates(self) -> None:
+        # A restart ends at its deadline and not before (RFC 8863 section 3): more
+        # candidates, or the peer's own checks, may still come. So a "null" candidate,
+        # which names no generation, cannot end the wrong one.
+        if not self.restart:
+            await self.connection.add_remote_candidate(None)
+
+    async def gather(self) -> None:
+        """
+        Gather candidates, once, and wait until they are complete.
+        """
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(
+                self.connection.gather_candidates(), name=f"{self!r} gather"
+            )
+        # Who waits may be cancelled; the gathering is shared.
+        await asyncio.shield(self._gathering)
+
+    def start(
+        self,
+        remote: aiortc.RTCIceParameters,
+        *,
+        answerer: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """
+        Begin connectivity checks, unless they have begun.
+
+        :param remote: The peer's credentials.
+        :param answerer: Whether to wait for the peer's first check.
+        :param timeout: When to give up, in seconds from now.
+        """
+        if self.started:
+            return
+        self.started = True
+        self.remote = remote
+        self._answerer = answerer and not remote.iceLite
+        self.connection.remote_is_lite = remote.iceLite
+        self.connection.remote_username = remote.usernameFragment
+        self.connection.remote_password = remote.password
+        self._tasks.create(self._connect(timeout), "connect")
+        self._tasks.create(self._watch(), "watch")
+
+    # ConnectionObserver
+
+    def check_received(self) -> None:
+        if not self.peer_checked:
+            self.peer_checked = True
+            self._first_check.set()
+            self._changed()
+
+    def connection_closing(self) -> None:
+        if not self.lost:
+            self.lost = True
+            if self.owner is not None and self.connected:
+                self.owner.generation_lost(self)
+
+    def pair_nominated(self) -> None:
+        # The base's connect() would tell it only at the next tick of its pacing.
+        self.connected = True
+        self._changed()
+
+    def path_lost(self) -> None:
+        self._tasks.create(self.connection.close(), "close")
+
+    def role_switched(self, ice_controlling: bool) -> None:
+        if self.owner is not None:
+            self.owner.generation_role_switched(self, ice_controlling)
+
+    # Private
+
+    @property
+    def _waits_for_peer(self) -> bool:
+        # A peer that offered reads media on the new pair only when it has the answer,
+        # which its first check proves (Firefox drops what comes earlier).
+        return self._answerer and not self.peer_checked and not self._path_in_doubt
+
+    @property
+    def _path_in_doubt(self) -> bool:
+        return self.owner is None or self.owner.path_in_doubt()
+
+    def _close_again(self, gathering: asyncio.Task[None]) -> None:
+        if not gathering.cancelled() and gathering.exception() is None:
+            self._tasks.create(self.connection.close(), "close again")
+
+    def _changed(self) -> None:
+        if self.owner is not None and self.connected:
+            self.owner.generation_changed(self)
+
+    async def _connect(self, deadline: float | None) -> None:
+        try:
+            async with asyncio.timeout(deadline):
+                if self._gathering is not None:
+                    await self.gather()
+                if self._waits_for_peer:
+                    await self._wait_for_peer()
+                await self.connection.connect()
+        except (ConnectionError, TimeoutError) as exc:
+            if self.owner is not None and not self.connected:
+                logger.info("%r failed: %s", self, exc or "timed out")
+                self.failed = True
+                self.owner.generation_failed(self)
+        else:
+            self.connected = True
+            self._changed()
+
+    async def _wait_for_peer(self) -> None:
+        try:
+            async with asyncio.timeout(PEER_CHECK_TIMEOUT):
+                await self._first_check.wait()
+        except TimeoutError:
+            pass
+
+    async def _watch(self) -> None:
+        # The connection closes itself when consent expires.
+        await self.connection.get_event()
+        self.connection_closing()

@@ -1,0 +1,425 @@
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import aiortc
+from aiortc.exceptions import InvalidStateError, OperationError
+
+from .._aiortc import RTCIceTransport as BaseIceTransport
+from .._tasks import Tasks
+from .candidate import RTCIceCandidate, candidate_from_aioice
+from .gatherer import RTCIceGatherer
+from .generation import IceGeneration
+
+logger = logging.getLogger(__name__)
+
+RETIREMENT_DELAY = 3.0
+"""
+How long, in seconds, a generation still receives when it does not send any more
+(RFC 8445 section 8.3.1).
+"""
+
+MAX_RETIRED = 2
+"""
+How many generations may wait for their end, however fast the restarts come. A restart
+takes longer than the packets which it overtakes.
+"""
+
+
+@dataclass
+class RTCIceCandidatePair:
+    """
+    The :class:`RTCIceCandidatePair` dictionary holds the two ends of a path.
+    """
+
+    local: RTCIceCandidate
+    "The local candidate."
+
+    remote: RTCIceCandidate
+    "The remote candidate."
+
+
+class RTCIceTransport(BaseIceTransport):
+    """
+    The :class:`RTCIceTransport` interface allows an application access to
+    information about the Interactive Connectivity Establishment (ICE)
+    transport over which packets are sent and received.
+
+    It outlives ICE restarts: several generations may be alive behind it. It sends on
+    the newest one which is connected, and receives from all.
+
+    :param gatherer: An :class:`RTCIceGatherer`.
+    :param restartTimeout: When a restart that does not succeed is given up, in seconds
+                           from the beginning of its checks (RFC 8863 section 3).
+                           `None` for never.
+    """
+
+    def __init__(
+        self, gatherer: aiortc.RTCIceGatherer, restartTimeout: float | None = 39.5
+    ) -> None:
+        assert isinstance(gatherer, RTCIceGatherer)
+        super().__init__(gatherer)
+        self._gatherer = gatherer
+        self._restart_timeout = restartTimeout
+
+        # The one whose credentials have been negotiated, the one whose credentials
+        # are being negotiated, and the one that sends.
+        self._current = gatherer.generation
+        self._pending: IceGeneration | None = None
+        self._active: IceGeneration | None = None
+        self._retired: dict[IceGeneration, asyncio.TimerHandle] = {}
+        self._current.owner = self
+
+        self._closing = Tasks("RTCIceTransport")
+        self._dropped = 0
+        self._inbox = gatherer.inbox
+        self._selected: RTCIceCandidatePair | None = None
+        self._settled = asyncio.Event()
+        self._tie_breaker = self._current.connection.tie_breaker
+
+        # The base's were bound to one connection.
+        self._recv = self._receive
+        self._send = self._drop
+
+    @property
+    def generations(self) -> list[IceGeneration]:
+        """
+        The generations which hold sockets, the oldest first.
+        """
+        alive = [*self._retired, self._active, self._current, self._pending]
+        return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
+
+    @property
+    def gathered(self) -> bool:
+        """
+        Whether the generation which the next description describes has all candidates.
+        """
+        return self._gatherer.generation.gathered
+
+    @property
+    def local_candidates(self) -> list[aiortc.RTCIceCandidate]:
+        """
+        The local candidates of the generation which has been negotiated last.
+        """
+        return [
+            candidate_from_aioice(x, self._current.local)
+            for x in self._current.connection.local_candidates
+        ]
+
+    @property
+    def local_parameters(self) -> aiortc.RTCIceParameters:
+        """
+        The local credentials which have been negotiated last.
+        """
+        return self._current.local
+
+    @property
+    def pending_remote_parameters(self) -> aiortc.RTCIceParameters | None:
+        """
+        The peer's credentials in the restart which is pending, or `None`.
+        """
+        return self._pending.remote if self._pending is not None else None
+
+    @property
+    def remote_parameters(self) -> aiortc.RTCIceParameters | None:
+        """
+        The peer's credentials which have been negotiated last, or `None`.
+        """
+        return self._current.remote
+
+    @property
+    def restarting(self) -> bool:
+        """
+        Whether a restart has been begun by a description and not been answered yet.
+        """
+        return self._pending is not None
+
+    async def addRemoteCandidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> None:
+        """
+        Add a remote candidate.
+
+        A candidate with a `usernameFragment` is added to the generation which it names,
+        another one to the latest.
+
+        :param candidate: The new candidate or `None` to signal end of candidates.
+
+        :raises OperationError: if the candidate's `usernameFragment` is not in a remote
+                                description which is in force (webrtc-pc
+                                #dom-peerconnection-addicecandidate).
+        """
+        if self.state == "closed":
+            return
+        generation = self._latest
+        username = getattr(candidate, "usernameFragment", None)
+        if username is not None and generation.remote is not None:
+            for generation in (self._latest, self._current):
+                assert generation.remote is not None
+                if generation.remote.usernameFragment == username:
+                    break
+            else:
+                raise OperationError(
+                    f'Cannot add a candidate of ICE generation "{username}": it is in '
+                    "no remote description which is in force"
+                )
+        if candidate is None:
+            await generation.end_remote_candidates()
+        else:
+            await generation.add_remote_candidate(candidate)
+
+    def getRemoteCandidates(self) -> list[aiortc.RTCIceCandidate]:
+        """
+        Retrieve the list of candidates associated with the remote
+        :class:`RTCIceTransport`.
+        """
+        return [
+            candidate_from_aioice(x, self._current.remote)
+            for x in self._current.connection.remote_candidates
+        ]
+
+    def getSelectedCandidatePair(self) -> RTCIceCandidatePair | None:
+        """
+        Return the pair of candidates on which packets are sent, or `None`.
+
+        When it changes, the `"selectedcandidatepairchange"` event is fired.
+
+        :rtype: :class:`RTCIceCandidatePair`
+        """
+        return self._selected
+
+    async def start(self, remoteParameters: aiortc.RTCIceParameters) -> None:
+        """
+        Initiate connectivity checks, and wait until they have succeeded or failed.
+
+        :param remoteParameters: The :class:`RTCIceParameters` associated with
+                                  the remote :class:`RTCIceTransport`.
+        """
+        if self.state == "closed":
+            raise InvalidStateError("RTCIceTransport is closed")
+        self._current.start(remoteParameters)
+        self._update_state()
+        await self._settled.wait()
+
+    async def stop(self) -> None:
+        """
+        Irreversibly stop the :class:`RTCIceTransport`.
+        """
+        if self.state == "closed":
+            return
+        for handle in self._retired.values():
+            handle.cancel()
+        generations = self.generations
+        self._recv = self._refuse_receive
+        self._send = self._refuse_send
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self._inbox.put_nowait(None)
+        self._set_state("closed")
+        self._settled.set()
+        for generation in generations:
+            self._close(generation)
+        await self._closing.join()
+
+    # What the negotiation does to it. Each of them takes effect at once.
+
+    def begin(
+        self,
+        local: aiortc.RTCIceParameters,
+        remote: aiortc.RTCIceParameters | None = None,
+    ) -> None:
+        """
+        Begin a restart, in place of any that is pending.
+
+        The call goes on as it is; nothing is gathered or sent yet.
+
+        :param local: The new local credentials.
+        :param remote: The new credentials of the peer, if it is the offerer.
+
+        :raises ValueError: if the credentials do not satisfy RFC 8839 section 5.4.
+        """
+        previous = self._pending
+        generation = self._gatherer.create_generation(
+            local, ice_controlling=self._connection.ice_controlling
+        )
+        generation.connection.tie_breaker = self._tie_breaker
+        generation.owner = self
+        generation.remote = remote
+        self._pending = generation
+        if previous is not None:
+            self._close(previous)
+
+    def commit(
+        self, remote: aiortc.RTCIceParameters | None = None, *, answerer: bool = False
+    ) -> None:
+        """
+        Make the pending restart the negotiated one, and begin its checks.
+
+        :param remote: The peer's new credentials, if it is the answerer.
+        :param answerer: Whether the restart was offered by the peer.
+        """
+        generation, previous = self._pending, self._current
+        assert generation is not None
+        remote = remote or generation.remote
+        assert remote is not None
+        self._pending = None
+        self._current = generation
+        # The first negotiation decides the role after the generation was made.
+        generation.connection.ice_controlling = self._connection.ice_controlling
+        if previous is not self._active:
+            self._close(previous)
+        if self._active is None:
+            # Applications look there for the connection which is in use.
+            self._connection = generation.connection
+        generation.start(remote, answerer=answerer, timeout=self._restart_timeout)
+        self._update_state()
+
+    def discard(self) -> None:
+        """
+        Give up the pending restart, if there is one.
+        """
+        if self._pending is not None:
+            generation, self._pending = self._pending, None
+            self._gatherer.show(self._current)
+            self._close(generation)
+
+    def describe_remote(self, remote: aiortc.RTCIceParameters) -> None:
+        """
+        Take note of the peer's credentials, before its candidates are added.
+        """
+        generation = self._pending or self._current
+        if not generation.started:
+            generation.remote = remote
+
+    # GenerationOwner
+
+    def generation_changed(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            self._update_selected_pair()
+        elif generation is self._current and generation.selectable:
+            self._switch(generation)
+
+    def generation_failed(self, generation: IceGeneration) -> None:
+        if generation.restart:
+            logger.warning(
+                "ICE restart failed: no candidate pair worked within %s seconds",
+                self._restart_timeout,
+            )
+            self._close(generation)
+        self._update_state()
+
+    def generation_lost(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            self._send = self._drop
+            if self._current is not generation:
+                self.generation_changed(self._current)
+            self._update_state()
+
+    def generation_role_switched(
+        self, generation: IceGeneration, ice_controlling: bool
+    ) -> None:
+        # An agent has one role (RFC 8445 section 6.1.1), so that the peer's checks on
+        # the old pair find no conflict either.
+        for other in self.generations:
+            if other.connection.ice_controlling != ice_controlling:
+                other.connection.switch_role(ice_controlling)
+
+    def path_in_doubt(self) -> bool:
+        active = self._active
+        return active is None or active.lost or active.connection.in_doubt
+
+    # Private
+
+    @property
+    def _latest(self) -> IceGeneration:
+        """
+        The generation of the remote description which was applied last.
+        """
+        if self._pending is not None and self._pending.remote is not None:
+            return self._pending
+        return self._current
+
+    def _close(self, generation: IceGeneration) -> None:
+        generation.closed = True
+        self._retired.pop(generation, None)
+        self._closing.create(generation.close(), f"close {generation!r}")
+
+    async def _drop(self, data: bytes) -> None:
+        # As UDP would. An exception would end DTLS, a sender's track or SCTP.
+        self._dropped += 1
+
+    async def _receive(self) -> bytes:
+        data = await self._inbox.get()
+        if data is None:
+            raise ConnectionError("Connection lost while receiving data")
+        return data
+
+    async def _refuse_receive(self) -> bytes:
+        raise ConnectionError("Cannot receive data, RTCIceTransport is closed")
+
+    async def _refuse_send(self, data: bytes) -> None:
+        raise ConnectionError("Cannot send data, RTCIceTransport is closed")
+
+    def _retire(self, generation: IceGeneration) -> None:
+        loop = asyncio.get_running_loop()
+        self._retired[generation] = loop.call_later(
+            RETIREMENT_DELAY, self._close, generation
+        )
+        for oldest in list(self._retired)[:-MAX_RETIRED]:
+            self._retired[oldest].cancel()
+            self._close(oldest)
+
+    def _switch(self, generation: IceGeneration) -> None:
+        """
+        Send on a generation from now on. There is no `await` in it.
+        """
+        previous, self._active = self._active, generation
+        self._connection = generation.connection
+        self._send = generation.connection.send
+        recovered = previous is not None and previous.lost
+        if previous is not None:
+            self._retire(previous)
+        self._update_selected_pair()
+        self._update_state()
+        if recovered:
+            self.emit("recovered")
+
+    def _update_selected_pair(self) -> None:
+        assert self._active is not None
+        pair = self._active.connection.nominated_pair
+        if pair is not None:
+            self._selected = RTCIceCandidatePair(
+                local=candidate_from_aioice(pair.local_candidate, self._active.local),
+                remote=candidate_from_aioice(
+                    pair.remote_candidate, self._active.remote
+                ),
+            )
+            self.emit("selectedcandidatepairchange")
+
+    def _update_state(self) -> None:
+        """
+        Compute the state (webrtc-pc #dom-rtcicetransportstate).
+        """
+        if self.state == "closed":
+            return
+        restarting = (
+            self._current is not self._active
+            and self._current.started
+            and not self._current.closed
+            and not self._current.failed
+        )
+        if self._active is not None and not self._active.lost:
+            state = "connected" if restarting else "completed"
+        elif restarting:
+            state = "checking"
+        elif self._current.started:
+            state = "failed"
+        else:
+            state = "new"
+        if state == "checking":
+            self._settled.clear()
+        if state != self.state:
+            logger.debug("RTCIceTransport(%s) - %s -> %s", self.role, self.state, state)
+            self._set_state(state)
+        if state not in ("new", "checking"):
+            self._settled.set()

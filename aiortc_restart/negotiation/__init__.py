@@ -1,0 +1,3 @@
+"""
+What the two sides have agreed: no sockets (RFC 9429, webrtc-pc).
+"""

@@ -1,0 +1,65 @@
+from collections.abc import Iterable
+from typing import Any
+
+from aiortc.sdp import GroupDescription, MediaDescription, SessionDescription
+
+# What a transport is made of, and what the BUNDLE-tag section therefore decides.
+TRANSPORT_ATTRIBUTES = ("ice", "ice_candidates", "ice_candidates_complete")
+
+
+def bundled_mids(description: SessionDescription | None) -> list[str]:
+    """
+    Return the identification-tags of the BUNDLE group, of which the first is the
+    BUNDLE-tag (RFC 9143 section 7).
+    """
+    groups = description.group if description is not None else []
+    for group in groups:
+        if group.semantic == "BUNDLE":
+            return [str(x) for x in group.items]
+    return []
+
+
+def set_bundled_mids(description: SessionDescription, mids: Iterable[str]) -> None:
+    """
+    Replace the BUNDLE group; without any identification-tag, there is none.
+    """
+    description.group = [x for x in description.group if x.semantic != "BUNDLE"]
+    items: list[int | str] = [*mids]
+    if items:
+        description.group.append(GroupDescription(semantic="BUNDLE", items=items))
+
+
+def share_tag_section(
+    description: SessionDescription,
+) -> list[tuple[MediaDescription, dict[str, Any]]]:
+    """
+    Give all sections of the BUNDLE group the transport of the BUNDLE-tag section.
+
+    Candidates elsewhere lead to sockets that die with the answer (Firefox), or are
+    missing (libwebrtc), and credentials may be missing there too (RFC 9429 section
+    3.5.1).
+
+    :return: What the sections said themselves, for :func:`restore_sections`.
+    """
+    mids = bundled_mids(description)
+    sections = {media.rtp.muxId: media for media in description.media}
+    tag = sections.get(mids[0]) if mids else None
+    if tag is None:
+        return []
+    said = []
+    for mid in mids[1:]:
+        media = sections.get(mid)
+        if media is not None:
+            said.append((media, {x: getattr(media, x) for x in TRANSPORT_ATTRIBUTES}))
+            for name in TRANSPORT_ATTRIBUTES:
+                setattr(media, name, getattr(tag, name))
+    return said
+
+
+def restore_sections(said: list[tuple[MediaDescription, dict[str, Any]]]) -> None:
+    """
+    Undo :func:`share_tag_section`.
+    """
+    for media, attributes in said:
+        for name, value in attributes.items():
+            setattr(media, name, value)

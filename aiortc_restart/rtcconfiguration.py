@@ -1,0 +1,36 @@
+from dataclasses import dataclass
+
+import aiortc
+
+
+@dataclass
+class RTCConfiguration(aiortc.RTCConfiguration):
+    """
+    The :class:`RTCConfiguration` dictionary is used to provide configuration
+    options for an :class:`RTCPeerConnection`.
+
+    :raises ValueError: if a time is not a positive number of seconds.
+    """
+
+    iceRestartTimeout: float | None = 39.5
+    """
+    When an ICE restart that does not succeed is given up, in seconds from the beginning
+    of its checks (RFC 8863 section 3). `None` for never.
+    """
+
+    iceFailedTimeout: float | None = 60.0
+    """
+    When a connection whose path is lost closes itself, in seconds from the moment at
+    which it becomes `"failed"`, unless a restart brings it back. `None` for never.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("iceRestartTimeout", "iceFailedTimeout"):
+            value = getattr(self, name)
+            if value is not None and not (
+                isinstance(value, int | float) and 0 < value < float("inf")
+            ):
+                raise ValueError(
+                    f"{name} must be a positive number of seconds or None, not "
+                    f"{value!r}"
+                )
