@@ -71,6 +71,7 @@ class IceGeneration:
         self._answerer = False
         self._first_check = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
+        self._remote_candidates_end = False
         self._tasks = Tasks(f"{self!r}")
         connection.observer = self
 
@@ -96,9 +97,11 @@ class IceGeneration:
         return self.connected and not self.lost and not self._waits_for_peer
 
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
-        await self.connection.add_remote_candidate(
-            aiortc.rtcicetransport.candidate_to_aioice(candidate)
-        )
+        # None is trickled after end-of-candidates (RFC 8838 section 13).
+        if not self._remote_candidates_end:
+            await self.connection.add_remote_candidate(
+                aiortc.rtcicetransport.candidate_to_aioice(candidate)
+            )
 
     async def close(self) -> None:
         """
@@ -117,7 +120,8 @@ class IceGeneration:
         # A restart ends at its deadline and not before (RFC 8863 section 3): more
         # candidates, or the peer's own checks, may still come. So a "null" candidate,
         # which names no generation, cannot end the wrong one.
-        if not self.restart:
+        if not self.restart and not self._remote_candidates_end:
+            self._remote_candidates_end = True
             await self.connection.add_remote_candidate(None)
 
     async def gather(self) -> None:

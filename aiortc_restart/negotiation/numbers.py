@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Container
 
 from aiortc.codecs import is_rtx
 from aiortc.rtcpeerconnection import is_codec_compatible
@@ -94,10 +95,10 @@ class MediaNumbers:
         for number, uri in self._extensions.items():
             if uri == extension.uri:
                 return number
-        for free in [extension.id, *EXTENSION_IDS]:
-            if free not in self._extensions:
-                self._extensions[free] = extension.uri
-                return free
+        free = _first_free([extension.id, *EXTENSION_IDS], self._extensions)
+        if free is not None:
+            self._extensions[free] = extension.uri
+            return free
         raise ValueError("No RTP header extension id is left")
 
     def _payload_type(self, codec: RTCRtpCodecParameters) -> int:
@@ -109,11 +110,15 @@ class MediaNumbers:
         for number, known in self._codecs.items():
             if _same(known, codec, apt if isinstance(apt, int) else None):
                 return number
-        for number in [wanted, *PAYLOAD_TYPES]:
-            if number not in self._codecs:
-                self._codecs[number] = codec
-                return number
+        free = _first_free([wanted, *PAYLOAD_TYPES], self._codecs)
+        if free is not None:
+            self._codecs[free] = codec
+            return free
         raise ValueError("No RTP payload type is left")
+
+
+def _first_free(wanted: list[int], taken: Container[int]) -> int | None:
+    return next((x for x in wanted if x not in taken), None)
 
 
 def _same(
