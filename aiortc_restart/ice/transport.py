@@ -2,6 +2,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+import aioice
 import aiortc
 from aiortc.exceptions import InvalidStateError, OperationError
 
@@ -271,6 +272,12 @@ class RTCIceTransport(BaseIceTransport):
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
+        # A peer which keeps its sockets does not do what the wait is there for, and may
+        # send no check of its own (werift).
+        answerer = answerer and not (
+            _addresses(previous.connection.remote_candidates)
+            & _addresses(generation.connection.remote_candidates)
+        )
         generation.start(remote, answerer=answerer, timeout=self._restart_timeout)
         self._update_state()
 
@@ -423,3 +430,7 @@ class RTCIceTransport(BaseIceTransport):
             self._set_state(state)
         if state not in ("new", "checking"):
             self._settled.set()
+
+
+def _addresses(candidates: list[aioice.Candidate]) -> set[tuple[str, int]]:
+    return {(x.host, x.port) for x in candidates}
