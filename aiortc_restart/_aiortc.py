@@ -8,11 +8,10 @@ with a single underscore.
 
 import asyncio
 import importlib.metadata
-import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import aioice
 import aioice.candidate
@@ -129,108 +128,48 @@ def check_requirements(
 check_requirements()
 
 
-INBOX_SIZE = 4096
-"""
-How many datagrams may wait to be read. The base has no limit, and nothing reads before
-the DTLS handshake begins.
-"""
-
-
-class ConnectionObserver(Protocol):
-    """
-    Who is told, at once and in the same task, what happens to a :class:`Connection`.
-    """
-
-    def check_received(self) -> None:
-        """An authenticated check of the peer has arrived."""
-
-    def connection_closing(self) -> None:
-        """No more data can be sent: consent expired, or the connection is closed."""
-
-    def pair_nominated(self) -> None:
-        """The nominated pair is another than before."""
-
-    def path_lost(self) -> None:
-        """The socket or the TURN allocation of the nominated pair is gone."""
-
-    def role_switched(self, ice_controlling: bool) -> None:
-        """A role conflict was repaired by taking the other role."""
-
-
-class ConsentRequest(aioice.stun.Transaction):
-    """
-    A consent request, which is sent once and whose response counts however late.
-    """
-
-    def __init__(
-        self,
-        connection: "Connection",
-        pair: aioice.ice.CandidatePair,
-        sent_time: float,
-        repair: bool = True,
-    ) -> None:
-        assert connection.remote_password is not None
-        self.pair = pair
-        self.repair = repair
-        self.request = connection.build_request(pair, nominate=False)
-        self.sent_time = sent_time
-        self._connection = connection
-        self._key = connection.remote_password.encode("utf8")
-        self.request.add_message_integrity(self._key)
-        super().__init__(
-            self.request, pair.remote_addr, pair.protocol, integrity_key=self._key
-        )
-
-    def response_received(
-        self, message: aioice.stun.Message, addr: tuple[str, int]
-    ) -> None:
-        # Only a response which is authentic and comes from the address that was asked
-        # renews consent (RFC 7675 section 5.1, RFC 8445 section 7.2.5.2.1).
-        if addr == self.pair.remote_addr and message.check_message_integrity(self._key):
-            self._connection.consent_response_received(self, message)
-
-
 class Connection(aioice.Connection):
     """
-    aioice's connection, which tells its observer what happens as it happens.
-
-    :param inbox: The queue for the received datagrams, shared by all connections of
-                  a transport.
+    The base's connection, with its slots open to subclasses.
     """
 
-    # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how
-    # many candidates there are.
-    MAX_REMOTE_CANDIDATES = 100
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing
 
-    def __init__(
-        self, inbox: "asyncio.Queue[bytes | None]", *args: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.consent_time: float | None = None
-        "The loop's time of the last valid consent response, in seconds."
-        self.observer: ConnectionObserver | None = None
-        self._consent_requests: list[ConsentRequest] = []
-        self._inbox = inbox
+    @property
+    def _early(self) -> Collection[object]:
+        return self._early_checks
+
+    @property
+    def _known_remotes(self) -> list[tuple[str, int]]:
+        return [(x._network_host, x.port) for x in self._remote_candidates]
+
+    @property
+    def _nominated_pairs(self) -> dict[int, aioice.ice.CandidatePair]:
+        return self._nominated
 
     @property
     def nominated_pair(self) -> aioice.ice.CandidatePair | None:
+        """
+        The pair on which data is sent, or `None`.
+        """
         return self._nominated.get(1)
 
     @property
-    def in_doubt(self) -> bool:
-        """
-        Whether the path has not answered for more than a second.
-        """
-        now = asyncio.get_running_loop().time()
-        return any(now - x.sent_time > 1.0 for x in self._consent_requests)
-
-    @property
     def tie_breaker(self) -> int:
+        """
+        The number which decides role conflicts (RFC 8445 section 6.1.1).
+        """
         return self._tie_breaker
 
     @tie_breaker.setter
     def tie_breaker(self, value: int) -> None:
         self._tie_breaker = value
+
+    def _forget_consent_task(self) -> None:
+        # Otherwise the base's close() cancels the task which runs it.
+        self._query_consent_task = None
 
     def abort_transactions(self) -> None:
         """
@@ -239,132 +178,8 @@ class Connection(aioice.Connection):
         for protocol in self._protocols:
             for transaction in list(protocol.transactions.values()):
                 future = getattr(transaction, "_Transaction__future")  # noqa: B009
-                if not isinstance(transaction, ConsentRequest) and not future.done():
+                if not future.done():
                     future.set_exception(aioice.stun.TransactionTimeout())
-
-    async def add_remote_candidate(
-        self, remote_candidate: aioice.Candidate | None
-    ) -> None:
-        if len(self._remote_candidates) < self.MAX_REMOTE_CANDIDATES or (
-            remote_candidate is None
-        ):
-            await super().add_remote_candidate(remote_candidate)
-
-    def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
-        selected = self._nominated.get(pair.component)
-        # After nomination no other pair is nominated in the same session (RFC 8445
-        # section 8.1.1); a controlled agent follows its peer.
-        if self.ice_controlling and selected not in (None, pair):
-            pair.nominated = False
-        super().check_complete(pair)
-        if self._nominated.get(pair.component) is not selected and self.observer:
-            self.observer.pair_nominated()
-
-    def check_incoming(
-        self,
-        message: aioice.stun.Message,
-        addr: tuple[str, int],
-        protocol: aioice.ice.StunProtocol,
-    ) -> None:
-        if len(self._remote_candidates) >= self.MAX_REMOTE_CANDIDATES and not any(
-            (c._network_host, c.port) == addr for c in self._remote_candidates
-        ):
-            return
-        if self.observer is not None:
-            self.observer.check_received()
-        super().check_incoming(message, addr, protocol)
-
-    async def close(self) -> None:
-        if not self._closing and self.observer is not None:
-            self.observer.connection_closing()
-        await super().close()
-
-    def consent_response_received(
-        self, request: ConsentRequest, message: aioice.stun.Message
-    ) -> None:
-        if message.message_class == aioice.stun.Class.RESPONSE:
-            self.consent_time = asyncio.get_running_loop().time()
-            for other in list(self._consent_requests):
-                # An answer to a later request says that the earlier ones were lost or
-                # are late; either way they need no more attention.
-                if other.sent_time <= request.sent_time:
-                    self._forget_consent_request(other)
-        elif message.error_code == 487 and request.repair:
-            self._forget_consent_request(request)
-            self.switch_role("ICE-CONTROLLED" in request.request.attributes)
-            self._request_consent(request.pair, repair=False)
-
-    def data_received(self, data: bytes, component: int) -> None:
-        try:
-            self._inbox.put_nowait(data)
-        except asyncio.QueueFull:
-            pass
-
-    def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
-        if self.observer is not None and any(
-            pair.protocol is protocol for pair in self._nominated.values()
-        ):
-            self.observer.path_lost()
-
-    async def query_consent(self) -> None:
-        # Unlike the base's, several requests may be outstanding, and each counts when
-        # it is answered (RFC 7675 section 5.1). The settings are read each time, as
-        # applications change them.
-        loop = asyncio.get_running_loop()
-        self.consent_time = loop.time()
-        next_time = self.consent_time + self._consent_delay()
-        while True:
-            lifetime = aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
-            expiry = self.consent_time + lifetime
-            await asyncio.sleep(max(0, min(next_time, expiry) - loop.time()))
-            now = loop.time()
-            if now >= self.consent_time + lifetime:
-                break
-            if now >= next_time:
-                for request in list(self._consent_requests):
-                    if request.sent_time + lifetime < now:
-                        self._forget_consent_request(request)
-                for pair in self._nominated.values():
-                    self._request_consent(pair)
-                next_time = now + self._consent_delay()
-
-        # The base's close() must not cancel the task which runs it.
-        self._query_consent_task = None
-        await self.close()
-
-    def request_received(
-        self,
-        message: aioice.stun.Message,
-        addr: tuple[str, int],
-        protocol: aioice.ice.StunProtocol,
-    ) -> None:
-        early = len(self._early_checks)
-        super().request_received(message, addr, protocol)
-        if self.observer is not None and len(self._early_checks) != early:
-            self.observer.check_received()
-
-    def switch_role(self, ice_controlling: bool) -> None:
-        super().switch_role(ice_controlling)
-        if self.observer is not None:
-            self.observer.role_switched(ice_controlling)
-
-    def _consent_delay(self) -> float:
-        return aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2)
-
-    def _forget_consent_request(self, request: ConsentRequest) -> None:
-        self._consent_requests.remove(request)
-        transactions = request.pair.protocol.transactions
-        transactions.pop(request.request.transaction_id, None)
-
-    def _request_consent(
-        self, pair: aioice.ice.CandidatePair, repair: bool = True
-    ) -> None:
-        request = ConsentRequest(
-            self, pair, asyncio.get_running_loop().time(), repair=repair
-        )
-        pair.protocol.transactions[request.request.transaction_id] = request
-        self._consent_requests.append(request)
-        pair.protocol.send_stun(request.request, pair.remote_addr)
 
 
 def random_ice_string(length: int) -> str:
@@ -382,25 +197,19 @@ class RTCIceGatherer(aiortc.RTCIceGatherer):
         iceTransportPolicy: aiortc.RTCIceTransportPolicy,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
-        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=INBOX_SIZE)
         self._ice_servers = iceServers
         self._ice_transport_policy = iceTransportPolicy
 
-    def _create_connection(
-        self, username: str, password: str, ice_controlling: bool = False
-    ) -> Connection:
+    def _connection_options(self) -> dict[str, Any]:
+        """
+        Return what the base's constructor makes of its parameters.
+        """
         servers = self._ice_servers
         if servers is None:
             servers = self.getDefaultIceServers()
         module = aiortc.rtcicetransport
-        return Connection(
-            self.inbox,
-            ice_controlling=ice_controlling,
-            local_username=username,
-            local_password=password,
-            transport_policy=module.ICE_TRANSPORT_POLICIES[self._ice_transport_policy],
-            **module.connection_kwargs(servers),
-        )
+        policy = module.ICE_TRANSPORT_POLICIES[self._ice_transport_policy]
+        return {"transport_policy": policy, **module.connection_kwargs(servers)}
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

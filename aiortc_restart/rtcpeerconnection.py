@@ -1,23 +1,27 @@
-import asyncio
 import dataclasses
-import secrets
-from collections.abc import Iterator
 
 import aiortc
-from aiortc.exceptions import InvalidStateError
-from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
-from ._tasks import Tasks
-from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
+from .ice import create_credentials
 from .negotiation import bundle, credentials
+from .negotiation.descriptions import (
+    SessionOrigin,
+    check_answer,
+    describe_transport,
+    media_sections,
+    parse,
+    set_bundle,
+    set_numbers,
+    wrap,
+)
 from .negotiation.needed import NegotiationNeeded
 from .negotiation.numbers import MediaNumbers
-from .rtcconfiguration import RTCConfiguration
+from .transports import TransportOwner
 
 
-class RTCPeerConnection(_aiortc.RTCPeerConnection):
+class RTCPeerConnection(TransportOwner):
     """
     The :class:`RTCPeerConnection` interface represents a WebRTC connection
     between the local computer and a remote peer.
@@ -31,7 +35,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None = None) -> None:
         super().__init__(configuration)
-        self._failed_timer: asyncio.TimerHandle | None = None
         # [[LocalIceCredentialsToReplace]]
         self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
         self._needed = NegotiationNeeded(
@@ -41,10 +44,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         )
         self._numbers = MediaNumbers()
         self._said_by_sections: list[tuple[MediaDescription, dict[str, object]]] = []
-        self._session_id = secrets.randbits(62)
-        self._session_version = 0
-        self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
-        self._tasks = Tasks("RTCPeerConnection")
+        self._origin = SessionOrigin()
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
         """
@@ -83,15 +83,15 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :rtype: :class:`RTCSessionDescription`
         """
         with self._needed.operation():
-            answer = _parse(await super().createAnswer())
-        self._set_origin(answer)
+            answer = parse(await super().createAnswer())
+        self._origin.stamp(answer)
         # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
         bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
         for media in answer.media:
             transport = self._transport_of_mid(media.rtp.muxId)
             if transport is not None and not transport.gathered:
                 media.ice_candidates_complete = False
-        return _wrap(answer)
+        return wrap(answer)
 
     async def createOffer(
         self, iceRestart: bool = False
@@ -109,19 +109,19 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :rtype: :class:`RTCSessionDescription`
         """
         with self._needed.operation(), self._offer_undone() as negotiated:
-            offer = _parse(await super().createOffer())
-            self._set_origin(offer)
+            offer = parse(await super().createOffer())
+            self._origin.stamp(offer)
             self._set_numbers(offer, negotiated)
-        self._set_bundle(offer)
+        set_bundle(offer, self._current_local, self._current_remote)
         if self._local_credentials_to_replace or (
             iceRestart and self._current_local is not None
         ):
             fresh = create_credentials()
             for media in offer.media:
-                _describe_transport(media, fresh, [])
+                describe_transport(media, fresh, [])
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
-        return _wrap(offer)
+        return wrap(offer)
 
     def restartIce(self) -> None:
         """
@@ -210,58 +210,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
     # Hooks
 
-    def _create_ice_transport(self) -> RTCIceTransport:
-        # The transports of a connection share their credentials, as in the base.
-        shown = next(
-            (x.iceGatherer.getLocalParameters() for x in self._ordered_transports()),
-            create_credentials(),
-        )
-        configuration = self._configuration
-        gatherer = RTCIceGatherer(
-            iceServers=configuration.iceServers,
-            iceTransportPolicy=configuration.iceTransportPolicy,
-            local_username=shown.usernameFragment,
-            local_password=shown.password,
-        )
-        transport = RTCIceTransport(
-            gatherer,
-            restartTimeout=getattr(
-                configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
-            ),
-        )
-        transport.on("recovered", lambda: self._recover_media(transport))
-        return transport
-
-    def _start_transports(self) -> None:
-        for dtls in self._dtls_transports:
-            if dtls in self._starting:
-                self._starting[dtls] = True
-            else:
-                self._tasks.create(self._start_transport(dtls), "start transport")
-
-    def _update_ice_connection_state(self) -> None:
-        states = {x.state for x in self._transports}
-        if self._is_closed:
-            state = "closed"
-        elif "failed" in states:
-            state = "failed"
-        elif states == {"completed"}:
-            state = "completed"
-        elif "checking" in states:
-            state = "checking"
-        elif states and states <= {"connected", "completed"}:
-            state = "connected"
-        else:
-            state = "new"
-        self._set_ice_connection_state(state)
-        self._update_failed_timer()
-        # A connection that never came up has its first DTLS handshake after a restart.
-        if any(
-            dtls.state == "new" and dtls.transport.state == "completed"
-            for dtls in self._dtls_transports
-        ):
-            self._start_transports()
-
     def _validate_description(
         self, description: SessionDescription, is_local: bool
     ) -> None:
@@ -315,8 +263,10 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         ]
         if description.type != "offer":
             for transport, media in sections:
-                if transport is not None:
-                    _check_answer(transport, media)
+                if transport is not None and transport.remote_parameters is not None:
+                    check_answer(
+                        media, transport.remote_parameters, transport.restarting
+                    )
 
         fresh = create_credentials()
         for transport, media in sections:
@@ -360,7 +310,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         for i, media in enumerate(offer.media):
             transport = self._transport_of_section(i, media)
             if transport is not None and transport.restarting:
-                _describe_transport(
+                describe_transport(
                     media, transport.local_parameters, transport.local_candidates
                 )
 
@@ -386,7 +336,9 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         The base would also find a transceiver without an m-section, if one of the two
         is missing.
         """
-        for i, media in enumerate(_media(self._pending_remote or self._current_remote)):
+        for i, media in enumerate(
+            media_sections(self._pending_remote or self._current_remote)
+        ):
             if candidate.sdpMid == media.rtp.muxId or (
                 candidate.sdpMid is None and candidate.sdpMLineIndex == i
             ):
@@ -395,202 +347,23 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                 )
         return candidate
 
-    def _ordered_transports(self) -> Iterator[RTCIceTransport]:
-        for transceiver in self.getTransceivers():
-            yield _transport_of(transceiver.receiver.transport)
-        if self.sctp is not None:
-            yield _transport_of(self.sctp.transport)
-
-    def _recover_media(self, transport: RTCIceTransport) -> None:
-        """
-        Send at once what the peer is missing since the path was lost.
-        """
-        for sender in self.getSenders():
-            if sender.kind == "video" and sender.transport.transport is transport:
-                _aiortc.send_keyframe(sender)
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
-
-    def _set_bundle(self, offer: SessionDescription) -> None:
-        """
-        Offer to bundle what is bundled, and what is new (RFC 9429 section 5.2.2).
-        """
-        if self._current_remote is None or self._current_local is None:
-            return
-        old = {x.rtp.muxId for x in self._current_remote.media}
-        local = bundle.bundled_mids(self._current_local)
-        bundled = [x for x in bundle.bundled_mids(self._current_remote) if x in local]
-        new = [x.rtp.muxId for x in offer.media if x.rtp.muxId not in old]
-        bundle.set_bundled_mids(offer, bundled + new if bundled else [])
-
     def _set_numbers(
         self,
         offer: SessionDescription,
         negotiated: dict[aiortc.RTCRtpTransceiver, _aiortc.NegotiatedMedia],
     ) -> None:
         """
-        Offer what was negotiated under its numbers, and what is new under unused ones
-        (RFC 9429 section 5.2.2).
+        Number codecs and header extensions as they have been negotiated.
         """
-        numbers = self._numbers.copy()
-        old = {x.rtp.muxId for x in _media(self._current_remote)}
+        old = {x.rtp.muxId for x in media_sections(self._current_remote)}
         by_index = {_aiortc.mline_index(x): x for x in self.getTransceivers()}
+        numbers = self._numbers.copy()
         for i, media in enumerate(offer.media):
-            if media.kind == "application":
-                continue
-            transceiver = by_index[i]
-            codecs, extensions = negotiated.get(transceiver, ([], []))
-            if media.rtp.muxId not in old:
-                codecs, extensions = [], media.rtp.headerExtensions
-                extensions = numbers.number_extensions(extensions)
-            media.rtp.codecs = numbers.number_codecs(
-                media.rtp.codecs,
-                codecs,
-                keep_order=not _aiortc.has_preferred_codecs(transceiver),
-            )
-            media.rtp.headerExtensions = extensions
-            media.fmt = [x.payloadType for x in media.rtp.codecs]
-
-    def _set_origin(self, description: SessionDescription) -> None:
-        # One session, one version more with each description (RFC 9429 section 5.2.2).
-        self._session_version += 1
-        description.origin = (
-            f"- {self._session_id} {self._session_version} IN IP4 0.0.0.0"
-        )
-
-    async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
-        """
-        Start ICE, then DTLS, then media and data, each if it is ready to start.
-        """
-        self._starting[dtls] = True
-        try:
-            while self._starting[dtls]:
-                self._starting[dtls] = False
-                await self._start_transport_once(dtls)
-        except InvalidStateError:
-            # It was closed meanwhile.
-            pass
-        finally:
-            del self._starting[dtls]
-
-    async def _start_transport_once(self, dtls: aiortc.RTCDtlsTransport) -> None:
-        transport = dtls.transport
-        endpoint = next(
-            (x for x in self._remote_ice if _dtls_of(x) is dtls),
-            None,
-        )
-        if endpoint is None or not transport.iceGatherer.getLocalCandidates():
-            return
-        await transport.start(self._remote_ice[endpoint])
-        # Without a path the handshake waits for one: a restart may bring it.
-        if transport.state == "failed":
-            return
-        if dtls.state == "new":
-            await dtls.start(self._remote_dtls[endpoint])
-        if dtls.state == "connected":
-            await self._start_media(dtls)
-
-    @property
-    def _transports(self) -> list[RTCIceTransport]:
-        return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
-
-    def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
-        for endpoint in (*self.getTransceivers(), self.sctp):
-            if endpoint is not None and endpoint.mid == mid:
-                return _transport_of(_dtls_of(endpoint))
-        return None
-
-    def _transport_of_section(
-        self, index: int, media: MediaDescription
-    ) -> RTCIceTransport | None:
-        if media.kind == "application":
-            return _transport_of(self.sctp.transport) if self.sctp else None
-        for transceiver in self.getTransceivers():
-            if _aiortc.mline_index(transceiver) == index:
-                return _transport_of(_dtls_of(transceiver))
-        return None
-
-    def _update_failed_timer(self) -> None:
-        """
-        Close the connection some time after its path was lost: nothing else does, if
-        the peer is gone.
-        """
-        failed = self.iceConnectionState == "failed" and any(
-            x.state == "connected" for x in self._dtls_transports
-        )
-        if failed and self._failed_timer is None:
-            timeout = getattr(
-                self._configuration,
-                "iceFailedTimeout",
-                RTCConfiguration.iceFailedTimeout,
-            )
-            if timeout is not None:
-                self._failed_timer = asyncio.get_running_loop().call_later(
-                    timeout, self._close_later
+            transceiver = by_index.get(i)
+            if media.kind != "application" and transceiver is not None:
+                set_numbers(
+                    media,
+                    numbers,
+                    negotiated[transceiver] if media.rtp.muxId in old else None,
+                    keep_order=not _aiortc.has_preferred_codecs(transceiver),
                 )
-        elif not failed and self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
-
-
-def _check_answer(transport: RTCIceTransport, media: MediaDescription) -> None:
-    """
-    Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
-    section 5.10).
-    """
-    if transport.remote_parameters is None:
-        return
-    changed = credentials.differ(media.ice, transport.remote_parameters)
-    if transport.restarting and not changed:
-        raise ValueError(
-            "The answer does not restart ICE: its ICE username fragment and password "
-            f'for media section "{media.rtp.muxId}" are the old ones. The call goes on '
-            "without a restart; a new offer may be made."
-        )
-    if changed and not transport.restarting:
-        raise ValueError(
-            "The answer restarts ICE, though the offer did not: its ICE username "
-            f'fragment or password for media section "{media.rtp.muxId}" is another '
-            "than before. The call goes on without a restart."
-        )
-
-
-def _describe_transport(
-    media: MediaDescription,
-    parameters: aiortc.RTCIceParameters,
-    candidates: list[aiortc.RTCIceCandidate],
-) -> None:
-    """
-    Describe a transport as a generation has it, which has gathered all or nothing.
-    """
-    media.ice = parameters
-    media.ice_candidates = candidates
-    media.ice_candidates_complete = bool(candidates)
-    media.host = candidates[0].ip if candidates else DISCARD_HOST
-    media.port = candidates[0].port if candidates else DISCARD_PORT
-
-
-def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:
-    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
-        return endpoint.receiver.transport
-    return endpoint.transport
-
-
-def _media(description: SessionDescription | None) -> list[MediaDescription]:
-    return description.media if description is not None else []
-
-
-def _parse(description: aiortc.RTCSessionDescription) -> SessionDescription:
-    parsed = SessionDescription.parse(description.sdp)
-    parsed.type = description.type
-    return parsed
-
-
-def _transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
-    assert isinstance(dtls.transport, RTCIceTransport)
-    return dtls.transport
-
-
-def _wrap(description: SessionDescription) -> aiortc.RTCSessionDescription:
-    assert description.type is not None
-    return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)

@@ -1,14 +1,23 @@
+import asyncio
+
 import aiortc
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
 from .._aiortc import random_ice_string
 from .candidate import candidate_from_aioice
+from .connection import Connection
 from .generation import IceGeneration
 
 # At least 24 and 128 bits of randomness (RFC 8445 section 5.3), at 5.95 bits a letter:
 # the base's four letters give 23.8 bits.
 USERNAME_LENGTH = 8
 PASSWORD_LENGTH = 24
+
+INBOX_SIZE = 4096
+"""
+How many datagrams may wait to be read. The base has no limit, and nothing reads before
+the DTLS handshake begins.
+"""
 
 
 def create_credentials() -> aiortc.RTCIceParameters:
@@ -41,10 +50,13 @@ class RTCIceGatherer(BaseIceGatherer):
         local_password: str | None = None,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
+        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=INBOX_SIZE)
+        "What has been received and not been read, by whichever generation."
         fresh = create_credentials()
         connection = self._create_connection(
             local_username or str(fresh.usernameFragment),
             local_password or str(fresh.password),
+            ice_controlling=False,
         )
         self.generation = IceGeneration(connection, restart=False)
         "The generation which the next description describes."
@@ -98,3 +110,14 @@ class RTCIceGatherer(BaseIceGatherer):
         self._connection = generation.connection
         if generation.gathered:
             self._set_state("completed")
+
+    def _create_connection(
+        self, username: str, password: str, ice_controlling: bool
+    ) -> Connection:
+        return Connection(
+            self.inbox,
+            ice_controlling=ice_controlling,
+            local_username=username,
+            local_password=password,
+            **self._connection_options(),
+        )

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import aiortc
 
-from .._aiortc import Connection
 from .._tasks import Tasks
+from .connection import Connection
 
 logger = logging.getLogger(__name__)
 

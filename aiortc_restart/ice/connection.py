@@ -1,0 +1,221 @@
+import asyncio
+import random
+from typing import Any, Protocol
+
+import aioice
+import aioice.ice
+import aioice.stun
+
+from .. import _aiortc
+
+# The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
+# candidates there are.
+MAX_REMOTE_CANDIDATES = 100
+
+# How long an unanswered consent request, in seconds, makes a path doubtful.
+DOUBT_DELAY = 1.0
+
+
+class ConnectionObserver(Protocol):
+    """
+    Who is told, at once and in the same task, what happens to a :class:`Connection`.
+    """
+
+    def check_received(self) -> None:
+        """An authenticated check of the peer has arrived."""
+
+    def connection_closing(self) -> None:
+        """No more data can be sent: consent expired, or the connection is closed."""
+
+    def pair_nominated(self) -> None:
+        """The nominated pair is another than before."""
+
+    def path_lost(self) -> None:
+        """The socket or the TURN allocation of the nominated pair is gone."""
+
+    def role_switched(self, ice_controlling: bool) -> None:
+        """A role conflict was repaired by taking the other role."""
+
+
+class ConsentRequest(aioice.stun.Transaction):
+    """
+    A consent request, which is sent once and whose response counts however late.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        pair: aioice.ice.CandidatePair,
+        repair: bool = True,
+    ) -> None:
+        assert connection.remote_password is not None
+        self.message = connection.build_request(pair, nominate=False)
+        self.pair = pair
+        self.repair = repair
+        "Whether a role conflict is answered with another request."
+        self.sent_time = asyncio.get_running_loop().time()
+        "The loop's time in seconds."
+        self._connection = connection
+        self._key = connection.remote_password.encode("utf8")
+        self.message.add_message_integrity(self._key)
+        super().__init__(
+            self.message, pair.remote_addr, pair.protocol, integrity_key=self._key
+        )
+
+    def response_received(
+        self, message: aioice.stun.Message, addr: tuple[str, int]
+    ) -> None:
+        # Only a response which is authentic and comes from the address that was asked
+        # renews consent (RFC 7675 section 5.1, RFC 8445 section 7.2.5.2.1).
+        if addr == self.pair.remote_addr and message.check_message_integrity(self._key):
+            self._connection.consent_response_received(self, message)
+
+
+class Connection(_aiortc.Connection):
+    """
+    aioice's connection, which tells its observer what happens as it happens.
+
+    :param inbox: The queue for the received datagrams, shared by all connections of
+                  a transport.
+    """
+
+    def __init__(
+        self, inbox: "asyncio.Queue[bytes | None]", *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.consent_time: float | None = None
+        "The loop's time of the last valid consent response, in seconds."
+        self.observer: ConnectionObserver | None = None
+        self._consent_requests: list[ConsentRequest] = []
+        self._inbox = inbox
+
+    @property
+    def in_doubt(self) -> bool:
+        """
+        Whether a consent request has been waiting for its response for too long.
+        """
+        now = asyncio.get_running_loop().time()
+        return any(now - x.sent_time > DOUBT_DELAY for x in self._consent_requests)
+
+    async def add_remote_candidate(
+        self, remote_candidate: aioice.Candidate | None
+    ) -> None:
+        if remote_candidate is None or len(self._known_remotes) < MAX_REMOTE_CANDIDATES:
+            await super().add_remote_candidate(remote_candidate)
+
+    def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
+        selected = self._nominated_pairs.get(pair.component)
+        # After nomination no other pair is nominated in the same session (RFC 8445
+        # section 8.1.1); a controlled agent follows its peer.
+        if self.ice_controlling and selected not in (None, pair):
+            pair.nominated = False
+        super().check_complete(pair)
+        if self._nominated_pairs.get(pair.component) is not selected and self.observer:
+            self.observer.pair_nominated()
+
+    def check_incoming(
+        self,
+        message: aioice.stun.Message,
+        addr: tuple[str, int],
+        protocol: aioice.ice.StunProtocol,
+    ) -> None:
+        remotes = self._known_remotes
+        if len(remotes) >= MAX_REMOTE_CANDIDATES and addr not in remotes:
+            return
+        if self.observer is not None:
+            self.observer.check_received()
+        super().check_incoming(message, addr, protocol)
+
+    async def close(self) -> None:
+        if not self._is_closing and self.observer is not None:
+            self.observer.connection_closing()
+        for request in list(self._consent_requests):
+            self._forget_consent_request(request)
+        await super().close()
+
+    def consent_response_received(
+        self, request: ConsentRequest, message: aioice.stun.Message
+    ) -> None:
+        """
+        Handle an authentic response to a consent request.
+        """
+        if message.message_class == aioice.stun.Class.RESPONSE:
+            self.consent_time = asyncio.get_running_loop().time()
+            # The requests before it were lost or are late; either way they are of no
+            # more interest.
+            for other in list(self._consent_requests):
+                if other.sent_time <= request.sent_time:
+                    self._forget_consent_request(other)
+        elif message.error_code == 487 and request.repair:
+            self._forget_consent_request(request)
+            self.switch_role("ICE-CONTROLLED" in request.message.attributes)
+            self._request_consent(request.pair, repair=False)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        try:
+            self._inbox.put_nowait(data)
+        except asyncio.QueueFull:
+            pass
+
+    def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
+        if self.observer is not None and any(
+            pair.protocol is protocol for pair in self._nominated_pairs.values()
+        ):
+            self.observer.path_lost()
+
+    async def query_consent(self) -> None:
+        # Unlike the base's, several requests may be outstanding, and each counts when
+        # it is answered (RFC 7675 section 5.1). The settings are read each time, as
+        # applications change them.
+        loop = asyncio.get_running_loop()
+        self.consent_time = loop.time()
+        next_time = self.consent_time + self._consent_delay()
+        while True:
+            lifetime = aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
+            expiry = self.consent_time + lifetime
+            await asyncio.sleep(max(0, min(next_time, expiry) - loop.time()))
+            now = loop.time()
+            if now >= self.consent_time + lifetime:
+                break
+            if now >= next_time:
+                for request in list(self._consent_requests):
+                    if request.sent_time + lifetime < now:
+                        self._forget_consent_request(request)
+                for pair in self._nominated_pairs.values():
+                    self._request_consent(pair)
+                next_time = now + self._consent_delay()
+
+        self._forget_consent_task()
+        await self.close()
+
+    def request_received(
+        self,
+        message: aioice.stun.Message,
+        addr: tuple[str, int],
+        protocol: aioice.ice.StunProtocol,
+    ) -> None:
+        early = len(self._early)
+        super().request_received(message, addr, protocol)
+        if self.observer is not None and len(self._early) != early:
+            self.observer.check_received()
+
+    def switch_role(self, ice_controlling: bool) -> None:
+        super().switch_role(ice_controlling)
+        if self.observer is not None:
+            self.observer.role_switched(ice_controlling)
+
+    def _consent_delay(self) -> float:
+        return aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2)
+
+    def _forget_consent_request(self, request: ConsentRequest) -> None:
+        self._consent_requests.remove(request)
+        transactions = request.pair.protocol.transactions
+        transactions.pop(request.message.transaction_id, None)
+
+    def _request_consent(
+        self, pair: aioice.ice.CandidatePair, repair: bool = True
+    ) -> None:
+        request = ConsentRequest(self, pair, repair=repair)
+        pair.protocol.transactions[request.message.transaction_id] = request
+        self._consent_requests.append(request)
+        pair.protocol.send_stun(request.message, pair.remote_addr)

@@ -1,0 +1,124 @@
+import secrets
+
+import aiortc
+from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from .._aiortc import NegotiatedMedia
+from . import bundle, credentials
+from .numbers import MediaNumbers
+
+
+class SessionOrigin:
+    """
+    The o= line: one session, with one version more for each description made (RFC 9429
+    section 5.2.2).
+    """
+
+    def __init__(self) -> None:
+        self._id = secrets.randbits(62)
+        self._version = 0
+
+    def stamp(self, description: SessionDescription) -> None:
+        self._version += 1
+        description.origin = f"- {self._id} {self._version} IN IP4 0.0.0.0"
+
+
+def check_answer(
+    media: MediaDescription, remote: aiortc.RTCIceParameters, restarting: bool
+) -> None:
+    """
+    Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
+    section 5.10).
+
+    :param media: A section of the answer.
+    :param remote: The peer's credentials for that section so far.
+    :param restarting: Whether the offer restarts ICE for it.
+
+    :raises ValueError: if it does not.
+    """
+    changed = credentials.differ(media.ice, remote)
+    if restarting and not changed:
+        raise ValueError(
+            "The answer does not restart ICE: its ICE username fragment and password "
+            f'for media section "{media.rtp.muxId}" are the old ones. The call goes on '
+            "without a restart; a new offer may be made."
+        )
+    if changed and not restarting:
+        raise ValueError(
+            "The answer restarts ICE, though the offer did not: its ICE username "
+            f'fragment or password for media section "{media.rtp.muxId}" is another '
+            "than before. The call goes on without a restart."
+        )
+
+
+def describe_transport(
+    media: MediaDescription,
+    parameters: aiortc.RTCIceParameters,
+    candidates: list[aiortc.RTCIceCandidate],
+) -> None:
+    """
+    Describe a transport as a generation has it, which has gathered all or nothing.
+    """
+    media.ice = parameters
+    media.ice_candidates = candidates
+    media.ice_candidates_complete = bool(candidates)
+    media.host = candidates[0].ip if candidates else DISCARD_HOST
+    media.port = candidates[0].port if candidates else DISCARD_PORT
+
+
+def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
+    return description.media if description is not None else []
+
+
+def parse(description: aiortc.RTCSessionDescription) -> SessionDescription:
+    parsed = SessionDescription.parse(description.sdp)
+    parsed.type = description.type
+    return parsed
+
+
+def set_bundle(
+    offer: SessionDescription,
+    local: SessionDescription | None,
+    remote: SessionDescription | None,
+) -> None:
+    """
+    Offer to bundle what is bundled, and what is new (RFC 9429 section 5.2.2).
+
+    :param local: The current local description.
+    :param remote: The current remote description.
+    """
+    if local is None or remote is None:
+        return
+    agreed = bundle.bundled_mids(local)
+    bundled = [x for x in bundle.bundled_mids(remote) if x in agreed]
+    old = {x.rtp.muxId for x in remote.media}
+    new = [x.rtp.muxId for x in offer.media if x.rtp.muxId not in old]
+    bundle.set_bundled_mids(offer, bundled + new if bundled else [])
+
+
+def set_numbers(
+    media: MediaDescription,
+    numbers: MediaNumbers,
+    negotiated: NegotiatedMedia | None,
+    keep_order: bool,
+) -> None:
+    """
+    Offer what was negotiated under its numbers, and what is new under unused ones (RFC
+    9429 section 5.2.2).
+
+    :param numbers: The numbers in use, to which this adds.
+    :param negotiated: What was negotiated for this section, or `None` if it is new.
+    :param keep_order: Whether the negotiated codecs keep their order.
+    """
+    codecs, extensions = negotiated or ([], [])
+    if negotiated is None:
+        extensions = numbers.number_extensions(media.rtp.headerExtensions)
+    media.rtp.codecs = numbers.number_codecs(media.rtp.codecs, codecs, keep_order)
+    media.rtp.headerExtensions = extensions
+    media.fmt = [x.payloadType for x in media.rtp.codecs]
+
+
+def wrap(description: SessionDescription) -> aiortc.RTCSessionDescription:
+    assert description.type is not None
+    return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)

@@ -1,0 +1,178 @@
+import asyncio
+from collections.abc import Iterator
+
+import aiortc
+from aiortc.exceptions import InvalidStateError
+from aiortc.sdp import MediaDescription
+
+from . import _aiortc
+from ._tasks import Tasks
+from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
+from .rtcconfiguration import RTCConfiguration
+
+
+class TransportOwner(_aiortc.RTCPeerConnection):
+    """
+    The half of :class:`RTCPeerConnection` that looks after its transports: how they are
+    made and started, and what becomes of the connection when a path is lost.
+    """
+
+    def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
+        super().__init__(configuration)
+        self._failed_timer: asyncio.TimerHandle | None = None
+        # Whether to look once more when a transport's start has come to its end.
+        self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
+        self._tasks = Tasks("RTCPeerConnection")
+
+    def _create_ice_transport(self) -> RTCIceTransport:
+        # The transports of a connection share their credentials, as in the base.
+        shown = next(
+            (x.iceGatherer.getLocalParameters() for x in self._ordered_transports()),
+            create_credentials(),
+        )
+        configuration = self._configuration
+        gatherer = RTCIceGatherer(
+            iceServers=configuration.iceServers,
+            iceTransportPolicy=configuration.iceTransportPolicy,
+            local_username=shown.usernameFragment,
+            local_password=shown.password,
+        )
+        transport = RTCIceTransport(
+            gatherer,
+            restartTimeout=getattr(
+                configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
+            ),
+        )
+        transport.on("recovered", lambda: self._recover_media(transport))
+        return transport
+
+    def _ordered_transports(self) -> Iterator[RTCIceTransport]:
+        for transceiver in self.getTransceivers():
+            yield _transport_of(transceiver.receiver.transport)
+        if self.sctp is not None:
+            yield _transport_of(self.sctp.transport)
+
+    def _recover_media(self, transport: RTCIceTransport) -> None:
+        """
+        Send at once what the peer is missing since the path was lost.
+        """
+        for sender in self.getSenders():
+            if sender.kind == "video" and sender.transport.transport is transport:
+                _aiortc.send_keyframe(sender)
+        if self.sctp is not None and self.sctp.transport.transport is transport:
+            self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
+
+    async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        """
+        Start ICE, then DTLS, then media and data, each if it is ready to start.
+        """
+        self._starting[dtls] = True
+        try:
+            while self._starting[dtls]:
+                self._starting[dtls] = False
+                await self._start_transport_once(dtls)
+        except InvalidStateError:
+            # It was closed meanwhile.
+            pass
+        finally:
+            del self._starting[dtls]
+
+    async def _start_transport_once(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        transport = dtls.transport
+        endpoint = next(
+            (x for x in self._remote_ice if _dtls_of(x) is dtls),
+            None,
+        )
+        if endpoint is None or not transport.iceGatherer.getLocalCandidates():
+            return
+        await transport.start(self._remote_ice[endpoint])
+        # Without a path the handshake waits for one: a restart may bring it.
+        if transport.state == "failed":
+            return
+        if dtls.state == "new":
+            await dtls.start(self._remote_dtls[endpoint])
+        if dtls.state == "connected":
+            await self._start_media(dtls)
+
+    def _start_transports(self) -> None:
+        for dtls in self._dtls_transports:
+            if dtls in self._starting:
+                self._starting[dtls] = True
+            else:
+                self._tasks.create(self._start_transport(dtls), "start transport")
+
+    @property
+    def _transports(self) -> list[RTCIceTransport]:
+        return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
+
+    def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
+        for endpoint in (*self.getTransceivers(), self.sctp):
+            if endpoint is not None and endpoint.mid == mid:
+                return _transport_of(_dtls_of(endpoint))
+        return None
+
+    def _transport_of_section(
+        self, index: int, media: MediaDescription
+    ) -> RTCIceTransport | None:
+        if media.kind == "application":
+            return _transport_of(self.sctp.transport) if self.sctp else None
+        for transceiver in self.getTransceivers():
+            if _aiortc.mline_index(transceiver) == index:
+                return _transport_of(_dtls_of(transceiver))
+        return None
+
+    def _update_failed_timer(self) -> None:
+        """
+        Close the connection some time after its path was lost: nothing else does, if
+        the peer is gone.
+        """
+        failed = self.iceConnectionState == "failed" and any(
+            x.state == "connected" for x in self._dtls_transports
+        )
+        if failed and self._failed_timer is None:
+            timeout = getattr(
+                self._configuration,
+                "iceFailedTimeout",
+                RTCConfiguration.iceFailedTimeout,
+            )
+            if timeout is not None:
+                self._failed_timer = asyncio.get_running_loop().call_later(
+                    timeout, self._close_later
+                )
+        elif not failed and self._failed_timer is not None:
+            self._failed_timer.cancel()
+            self._failed_timer = None
+
+    def _update_ice_connection_state(self) -> None:
+        states = {x.state for x in self._transports}
+        if self._is_closed:
+            state = "closed"
+        elif "failed" in states:
+            state = "failed"
+        elif states == {"completed"}:
+            state = "completed"
+        elif "checking" in states:
+            state = "checking"
+        elif states and states <= {"connected", "completed"}:
+            state = "connected"
+        else:
+            state = "new"
+        self._set_ice_connection_state(state)
+        self._update_failed_timer()
+        # A connection that never came up has its first DTLS handshake after a restart.
+        if any(
+            dtls.state == "new" and dtls.transport.state == "completed"
+            for dtls in self._dtls_transports
+        ):
+            self._start_transports()
+
+
+def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:
+    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+        return endpoint.receiver.transport
+    return endpoint.transport
+
+
+def _transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
+    assert isinstance(dtls.transport, RTCIceTransport)
+    return dtls.transport
