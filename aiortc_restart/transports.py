@@ -66,7 +66,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         """
         Start ICE, then DTLS, then media and data, each if it is ready to start.
         """
-        self._starting[dtls] = True
         try:
             while self._starting[dtls]:
                 self._starting[dtls] = False
@@ -96,9 +95,9 @@ class TransportOwner(_aiortc.RTCPeerConnection):
 
     def _start_transports(self) -> None:
         for dtls in self._dtls_transports:
-            if dtls in self._starting:
-                self._starting[dtls] = True
-            else:
+            running = dtls in self._starting
+            self._starting[dtls] = True
+            if not running:
                 self._tasks.create(self._start_transport(dtls), "start transport")
 
     @property

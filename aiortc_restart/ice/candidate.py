@@ -67,6 +67,19 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
         }
 
 
+@dataclass
+class RTCIceCandidatePair:
+    """
+    The :class:`RTCIceCandidatePair` dictionary holds the two ends of a path.
+    """
+
+    local: RTCIceCandidate
+    "The local candidate."
+
+    remote: RTCIceCandidate
+    "The remote candidate."
+
+
 def candidate_from_aioice(
     candidate: aioice.Candidate, parameters: aiortc.RTCIceParameters | None
 ) -> RTCIceCandidate:

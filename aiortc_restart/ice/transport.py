@@ -1,6 +1,5 @@
 import asyncio
 import logging
-from dataclasses import dataclass
 
 import aioice
 import aiortc
@@ -8,7 +7,7 @@ from aiortc.exceptions import InvalidStateError, OperationError
 
 from .._aiortc import RTCIceTransport as BaseIceTransport
 from .._tasks import Tasks
-from .candidate import RTCIceCandidate, candidate_from_aioice
+from .candidate import RTCIceCandidatePair, candidate_from_aioice
 from .gatherer import RTCIceGatherer
 from .generation import IceGeneration
 
@@ -25,19 +24,6 @@ MAX_RETIRED = 2
 How many generations may wait for their end, however fast the restarts come. A restart
 takes longer than the packets which it overtakes.
 """
-
-
-@dataclass
-class RTCIceCandidatePair:
-    """
-    The :class:`RTCIceCandidatePair` dictionary holds the two ends of a path.
-    """
-
-    local: RTCIceCandidate
-    "The local candidate."
-
-    remote: RTCIceCandidate
-    "The remote candidate."
 
 
 class RTCIceTransport(BaseIceTransport):
