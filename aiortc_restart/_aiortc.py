@@ -56,8 +56,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
-        "_bundled _codecs _get_mline_index _headerExtensions _preferred_codecs "
-        "_set_mline_index".split(),
+        "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
+        "_preferred_codecs _setCurrentDirection _set_mline_index".split(),
     ),
     (aiortc.RTCRtpSender, ["_send_keyframe"]),
     (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
@@ -244,6 +244,8 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     The base's connection: its slots as properties, its steps as hooks.
     """
 
+    _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
+
     # Slots
 
     @property
@@ -333,6 +335,25 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
                 transceiver._headerExtensions = extensions
                 set_mline_index(transceiver, mline_index)
 
+    def _hide_unoffered(self) -> None:
+        """
+        Let the base answer an offer which does not know all transceivers: it takes each
+        of them for offered. :meth:`_show_unoffered` undoes it.
+        """
+        self._unoffered = tuple(
+            x for x in self.__transceivers if x._offerDirection is None
+        )
+        for transceiver in self._unoffered:
+            transceiver._offerDirection = "inactive"
+
+    def _show_unoffered(self) -> None:
+        for transceiver in self._unoffered:
+            transceiver._offerDirection = None
+            if transceiver.mid is None:
+                # webrtc-pc #dom-rtcrtptransceiver-currentdirection
+                transceiver._setCurrentDirection(None)  # type: ignore[arg-type]
+        self._unoffered = ()
+
     # Steps
 
     def _assert_not_closed(self) -> None:
@@ -411,6 +432,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         return dtlsTransport
 
     async def __gather(self) -> None:
+        self._show_unoffered()
         await self._gather()
 
     def __createTransceiver(

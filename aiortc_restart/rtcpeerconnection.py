@@ -220,6 +220,8 @@ class RTCPeerConnection(TransportOwner):
             credentials.validate(media)
         if is_local:
             self._apply_local_credentials(description)
+            if description.type != "offer":
+                self._hide_unoffered()
         else:
             self._apply_remote_credentials(description)
         self._numbers.learn(description)

@@ -1,0 +1,93 @@
+"""
+A coturn server on the loopback interface, and what it says of its allocations.
+"""
+
+import asyncio
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..utils import until
+
+MISSING = None if shutil.which("turnserver") else "coturn is not installed"
+
+USER, PASSWORD, REALM = "user", "secret", "example.org"
+
+
+class Coturn:
+    """
+    A running server.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.log: list[str] = []
+        self.url = f"turn:127.0.0.1:{port}"
+        self._live: set[str] = set()
+        self._made = 0
+
+    @property
+    def live(self) -> int:
+        """
+        The number of allocations which the server holds.
+        """
+        return len(self._live)
+
+    def has_made(self, allocations: int) -> bool:
+        """
+        Whether the server has granted so many allocations so far.
+        """
+        return self._made == allocations
+
+    def read(self, line: str) -> None:
+        self.log.append(line)
+        match = re.search(r"session (\d+).* (ALLOCATE processed, success|closed)", line)
+        if match is None:
+            return
+        if match[2] == "closed":
+            self._live.discard(match[1])
+        elif match[1] not in self._live:
+            self._live.add(match[1])
+            self._made += 1
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
+async def coturn() -> AsyncIterator[Coturn]:
+    """
+    Run a server while the context lasts.
+    """
+    port = _free_port()
+    server = Coturn(port)
+    process = await asyncio.create_subprocess_exec(
+        *("turnserver", "-n", "--lt-cred-mech", "--no-cli", "--no-tls", "--no-dtls"),
+        *("--log-file", "stdout", "--simple-log", "-v", "--allow-loopback-peers"),
+        *("--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"),
+        *("--listening-port", str(port), "--user", f"{USER}:{PASSWORD}"),
+        *("--realm", REALM, "--pidfile", "", "--relay-threads", "1"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+    async def read() -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            server.read(line.decode(errors="replace").strip())
+
+    reader = asyncio.create_task(read())
+    try:
+        await until(
+            lambda: any("UDP listener opened" in x for x in server.log),
+            message="coturn does not listen",
+        )
+        yield server
+    finally:
+        process.terminate()
+        await process.wait()
+        await reader
