@@ -11,7 +11,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import aioice
 import aioice.candidate
@@ -38,7 +38,7 @@ REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
 PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
-        "_check_list _closing _early_checks _nominated _protocols _query_consent_task "
+        "_closing _early_checks _nominated _nominating _protocols _query_consent_task "
         "_remote_candidates _tie_breaker build_request check_complete check_incoming "
         "close connect data_received gather_candidates protocol_lost query_consent "
         "request_received switch_role".split(),
@@ -150,6 +150,10 @@ class Connection(aioice.Connection):
         return self._nominated
 
     @property
+    def _nominating_components(self) -> set[int]:
+        return self._nominating
+
+    @property
     def nominated_pair(self) -> aioice.ice.CandidatePair | None:
         """
         The pair on which data is sent, or `None`.
@@ -171,15 +175,21 @@ class Connection(aioice.Connection):
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None
 
-    def abort_transactions(self) -> None:
+    def abort_gathering(self) -> None:
         """
-        End the STUN transactions of gathering, whose sockets are about to close.
+        Ask no server any more, as the sockets are about to close.
         """
+        self.stun_server = self.turn_server = None
         for protocol in self._protocols:
+            protocol.request = _refuse_request  # type: ignore[method-assign]
             for transaction in list(protocol.transactions.values()):
                 future = getattr(transaction, "_Transaction__future")  # noqa: B009
                 if not future.done():
                     future.set_exception(aioice.stun.TransactionTimeout())
+
+
+async def _refuse_request(*args: object, **kwargs: object) -> NoReturn:
+    raise aioice.stun.TransactionTimeout
 
 
 def random_ice_string(length: int) -> str:

@@ -88,6 +88,7 @@ class Connection(_aiortc.Connection):
         self.observer: ConnectionObserver | None = None
         self._consent_requests: list[ConsentRequest] = []
         self._inbox = inbox
+        self._nominee: aioice.ice.CandidatePair | None = None
 
     @property
     def in_doubt(self) -> bool:
@@ -97,11 +98,38 @@ class Connection(_aiortc.Connection):
         now = asyncio.get_running_loop().time()
         return any(now - x.sent_time > DOUBT_DELAY for x in self._consent_requests)
 
+    @property
+    def remote_is_lite(self) -> bool:
+        """
+        Whether checks are sent without nominating their pairs.
+
+        The base asks for it before each check, and otherwise nominates each pair that
+        it checks, so that the peer wanders from pair to pair. Only the first check, of
+        the best pair, saves the round trip of a nomination (RFC 8445 section 8.1.1).
+        """
+        return self._remote_is_lite or self._nominee is not None
+
+    @remote_is_lite.setter
+    def remote_is_lite(self, value: bool) -> None:
+        self._nominee = None
+        self._remote_is_lite = value
+
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
         if remote_candidate is None or len(self._known_remotes) < MAX_REMOTE_CANDIDATES:
             await super().add_remote_candidate(remote_candidate)
+
+    def build_request(
+        self, pair: aioice.ice.CandidatePair, nominate: bool
+    ) -> aioice.stun.Message:
+        if nominate and self.ice_controlling:
+            if self._nominee not in (None, pair) and self._nominee.task is not None:
+                # Another pair was faster.
+                self._nominee.task.cancel()
+                self.check_state(self._nominee, aioice.ice.CandidatePair.State.FAILED)
+            self._nominee = pair
+        return super().build_request(pair, nominate)
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
         selected = self._nominated_pairs.get(pair.component)
@@ -110,8 +138,10 @@ class Connection(_aiortc.Connection):
         if self.ice_controlling and selected not in (None, pair):
             pair.nominated = False
         super().check_complete(pair)
-        if self._nominated_pairs.get(pair.component) is not selected and self.observer:
-            self.observer.pair_nominated()
+        if self._nominated_pairs.get(pair.component) is not selected:
+            self._nominating_components.add(pair.component)
+            if self.observer is not None:
+                self.observer.pair_nominated()
 
     def check_incoming(
         self,

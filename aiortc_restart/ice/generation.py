@@ -112,7 +112,7 @@ class IceGeneration:
         if self._gathering is not None and not self._gathering.done():
             # What gathering still brings, such as a TURN allocation, is freed then.
             self._gathering.add_done_callback(self._close_again)
-            self.connection.abort_transactions()
+            self.connection.abort_gathering()
         await self._tasks.cancel()
         await self.connection.close()
 
@@ -128,6 +128,8 @@ class IceGeneration:
         """
         Gather candidates, once, and wait until they are complete.
         """
+        if self.closed:
+            return
         if self._gathering is None:
             self._gathering = asyncio.create_task(
                 self.connection.gather_candidates(), name=f"{self!r} gather"

@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 import aioice
+import aioice.ice
 import aiortc
 from aiortc.exceptions import InvalidStateError, OperationError
 
@@ -61,6 +62,7 @@ class RTCIceTransport(BaseIceTransport):
         self._dropped = 0
         self._inbox = gatherer.inbox
         self._selected: RTCIceCandidatePair | None = None
+        self._selected_pair: aioice.ice.CandidatePair | None = None
         self._settled = asyncio.Event()
         self._tie_breaker = self._current.connection.tie_breaker
 
@@ -380,7 +382,8 @@ class RTCIceTransport(BaseIceTransport):
     def _update_selected_pair(self) -> None:
         assert self._active is not None
         pair = self._active.connection.nominated_pair
-        if pair is not None:
+        if pair is not None and pair is not self._selected_pair:
+            self._selected_pair = pair
             self._selected = RTCIceCandidatePair(
                 local=candidate_from_aioice(pair.local_candidate, self._active.local),
                 remote=candidate_from_aioice(
