@@ -494,6 +494,16 @@ def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
             transport._set_role(role)
 
 
+def expect_overtaking(sctp: aiortc.RTCSctpTransport) -> None:
+    """
+    Do not take what is in flight on the old path for lost because packets on the new
+    one overtake it: a message which may not be sent again would be abandoned. Real
+    losses are found by the timer.
+    """
+    for chunk in sctp._sent_queue:
+        chunk._misses = -(10**6)
+
+
 async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
     """
     Send again what was lost with the path, without waiting for the timer, which has

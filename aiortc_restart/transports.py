@@ -44,7 +44,14 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             ),
         )
         transport.on("recovered", lambda: self._recover_media(transport))
+        transport.on(
+            "selectedcandidatepairchange", lambda: self._change_path(transport)
+        )
         return transport
+
+    def _change_path(self, transport: RTCIceTransport) -> None:
+        if self.sctp is not None and self.sctp.transport.transport is transport:
+            _aiortc.expect_overtaking(self.sctp)
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():

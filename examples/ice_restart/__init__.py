@@ -1,0 +1,3 @@
+"""
+A call which restarts ICE again and again, and loses nothing.
+"""

@@ -1,0 +1,78 @@
+"""
+Measure what the package costs, side by side with stock aiortc.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+import sys
+
+from . import continuity, crowd, endurance, packets, switch, throughput
+from .harness import Row
+
+BENCHMARKS = {
+    "throughput": throughput.run,
+    "packets": packets.run,
+    "switch": switch.run,
+    "continuity": continuity.run,
+    "endurance": endurance.run,
+    "crowd": crowd.run,
+}
+
+
+def main() -> int:
+    """
+    Run the program.
+
+    :rtype: int
+    """
+    parser = argparse.ArgumentParser("tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    args = parser.parse_args()
+    unknown = set(args.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+
+    # A hundred peers hold the sockets of several generations each.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    # What is loaded stays: the garbage collector need not go through it.
+    gc.collect()
+    gc.freeze()
+
+    rows = []
+    for name in args.names or BENCHMARKS:
+        print(f"{name} ...", flush=True)
+        found = asyncio.run(BENCHMARKS[name](args.quick))
+        for row in found:
+            print(f"  {row.figure}: stock {row.stock}, ours {row.ours}", flush=True)
+        rows += found
+    print()
+    print_table(rows)
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cpus:
+        print(f"Others were busy here, too (load {load:.1f} on {cpus} CPUs).")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def print_table(rows: list[Row]) -> None:
+    """
+    Print figures with their limits.
+
+    :param rows: The lines.
+    """
+    cells = [("figure", "stock", "ours", "limit", "verdict")]
+    for row in rows:
+        verdict = "holds" if row.holds else "MISSED"
+        cells.append((row.figure, row.stock, row.ours, row.limit, verdict))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        columns = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(columns).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
