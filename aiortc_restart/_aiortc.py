@@ -154,13 +154,6 @@ class Connection(aioice.Connection):
         return self._nominating
 
     @property
-    def nominated_pair(self) -> aioice.ice.CandidatePair | None:
-        """
-        The pair on which data is sent, or `None`.
-        """
-        return self._nominated.get(1)
-
-    @property
     def tie_breaker(self) -> int:
         """
         The number which decides role conflicts (RFC 8445 section 6.1.1).
@@ -406,7 +399,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         Start what a connected DTLS transport carries and has not been started yet.
         """
         for transceiver in list(self.__transceivers):
-            if transceiver.receiver.transport is not dtls:
+            if transceiver.receiver.transport is not dtls or self.__isClosed:
                 continue
             if transceiver not in self.__remoteIce:
                 continue
@@ -415,7 +408,9 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
             if transceiver.currentDirection in ["recvonly", "sendrecv"]:
                 await transceiver.receiver.receive(self.__remoteRtp(transceiver))
         sctp = self.__sctp
-        if sctp is not None and sctp.transport is dtls and sctp in self.__remoteIce:
+        if self.__isClosed or sctp is None or sctp.transport is not dtls:
+            return
+        if sctp in self.__remoteIce:
             assert self.__sctpRemotePort is not None
             await sctp.start(self.__sctpRemoteCaps, self.__sctpRemotePort)
 

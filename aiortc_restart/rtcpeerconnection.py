@@ -190,14 +190,14 @@ class RTCPeerConnection(TransportOwner):
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
         self._assert_not_closed()
-        pending = {x for x in self._transports if x.restarting}
+        pending = {x: x.pending_restart for x in self._transports}
         with self._needed.operation():
             try:
                 with _aiortc.role_kept(self._dtls_transports):
                     await super().setRemoteDescription(sessionDescription)
             except BaseException:
-                for transport in set(self._transports) - pending:
-                    transport.discard()
+                for transport in self._transports:
+                    transport.resume(pending.get(transport))
                 raise
             finally:
                 bundle.restore_sections(self._said_by_sections)

@@ -77,7 +77,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             while self._starting[dtls]:
                 self._starting[dtls] = False
                 await self._start_transport_once(dtls)
-        except InvalidStateError:
+        except (ConnectionError, InvalidStateError):
             # It was closed meanwhile.
             pass
         finally:

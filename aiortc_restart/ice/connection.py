@@ -27,8 +27,8 @@ class ConnectionObserver(Protocol):
     def connection_closing(self) -> None:
         """No more data can be sent: consent expired, or the connection is closed."""
 
-    def pair_nominated(self) -> None:
-        """The nominated pair is another than before."""
+    def pair_selected(self) -> None:
+        """Data is sent on another pair than before."""
 
     def path_lost(self) -> None:
         """The socket or the TURN allocation of the nominated pair is gone."""
@@ -99,20 +99,14 @@ class Connection(_aiortc.Connection):
         return any(now - x.sent_time > DOUBT_DELAY for x in self._consent_requests)
 
     @property
-    def remote_is_lite(self) -> bool:
+    def selected_pair(self) -> aioice.ice.CandidatePair | None:
         """
-        Whether checks are sent without nominating their pairs.
+        The pair on which data is sent, or `None`.
 
-        The base asks for it before each check, and otherwise nominates each pair that
-        it checks, so that the peer wanders from pair to pair. Only the first check, of
-        the best pair, saves the round trip of a nomination (RFC 8445 section 8.1.1).
+        It is the one which the peer has nominated, or which is being nominated: it is
+        valid then, and no other will be (RFC 8445 section 12.1).
         """
-        return self._remote_is_lite or self._nominee is not None
-
-    @remote_is_lite.setter
-    def remote_is_lite(self, value: bool) -> None:
-        self._nominee = None
-        self._remote_is_lite = value
+        return self._nominated_pairs.get(1) or self._nominee
 
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
@@ -123,25 +117,18 @@ class Connection(_aiortc.Connection):
     def build_request(
         self, pair: aioice.ice.CandidatePair, nominate: bool
     ) -> aioice.stun.Message:
-        if nominate and self.ice_controlling:
-            if self._nominee not in (None, pair) and self._nominee.task is not None:
-                # Another pair was faster.
-                self._nominee.task.cancel()
-                self.check_state(self._nominee, aioice.ice.CandidatePair.State.FAILED)
+        if nominate:
             self._nominee = pair
+            self._tell_if_selected(None)
         return super().build_request(pair, nominate)
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
-        selected = self._nominated_pairs.get(pair.component)
-        # After nomination no other pair is nominated in the same session (RFC 8445
-        # section 8.1.1); a controlled agent follows its peer.
-        if self.ice_controlling and selected not in (None, pair):
-            pair.nominated = False
+        selected = self.selected_pair
+        if pair is self._nominee and pair.state != pair.State.SUCCEEDED:
+            self._nominee = None
+            self._nominating_components.discard(pair.component)
         super().check_complete(pair)
-        if self._nominated_pairs.get(pair.component) is not selected:
-            self._nominating_components.add(pair.component)
-            if self.observer is not None:
-                self.observer.pair_nominated()
+        self._tell_if_selected(selected)
 
     def check_incoming(
         self,
@@ -161,6 +148,7 @@ class Connection(_aiortc.Connection):
             self.observer.connection_closing()
         for request in list(self._consent_requests):
             self._forget_consent_request(request)
+        self._nominee = None
         await super().close()
 
     def consent_response_received(
@@ -188,9 +176,8 @@ class Connection(_aiortc.Connection):
             pass
 
     def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
-        if self.observer is not None and any(
-            pair.protocol is protocol for pair in self._nominated_pairs.values()
-        ):
+        pair = self.selected_pair
+        if pair is not None and pair.protocol is protocol and self.observer is not None:
             self.observer.path_lost()
 
     async def query_consent(self) -> None:
@@ -229,6 +216,12 @@ class Connection(_aiortc.Connection):
         if self.observer is not None and len(self._early) != early:
             self.observer.check_received()
 
+    async def sendto(self, data: bytes, component: int) -> None:
+        pair = self._nominated_pairs.get(component) or self._nominee
+        if pair is None:
+            raise ConnectionError("Cannot send data, not connected")
+        await pair.protocol.send_data(data, pair.remote_addr)
+
     def switch_role(self, ice_controlling: bool) -> None:
         super().switch_role(ice_controlling)
         if self.observer is not None:
@@ -241,6 +234,11 @@ class Connection(_aiortc.Connection):
         self._consent_requests.remove(request)
         transactions = request.pair.protocol.transactions
         transactions.pop(request.message.transaction_id, None)
+
+    def _tell_if_selected(self, before: aioice.ice.CandidatePair | None) -> None:
+        pair = self.selected_pair
+        if pair is not None and pair is not before and self.observer is not None:
+            self.observer.pair_selected()
 
     def _request_consent(
         self, pair: aioice.ice.CandidatePair, repair: bool = True

@@ -58,6 +58,8 @@ class IceGeneration:
         self.connection = connection
         self.failed = False
         "Whether its checks have failed, or its deadline has passed."
+        self.in_use = False
+        "Whether the call has been switched to it."
         self.lost = False
         "Whether nothing can be sent on it any more."
         self.owner: GenerationOwner | None = None
@@ -156,11 +158,20 @@ class IceGeneration:
         self.started = True
         self.remote = remote
         self._answerer = answerer and not remote.iceLite
-        self.connection.remote_is_lite = remote.iceLite
+        # Otherwise the base nominates each pair it checks, and the peer follows from
+        # pair to pair. One is, when it has proved valid (RFC 8445 section 8.1.1).
+        self.connection.remote_is_lite = True
         self.connection.remote_username = remote.usernameFragment
         self.connection.remote_password = remote.password
         self._tasks.create(self._connect(timeout), "connect")
         self._tasks.create(self._watch(), "watch")
+
+    def use(self) -> None:
+        """
+        Take note that the call has been switched to it.
+        """
+        self.in_use = True
+        self._first_check.set()
 
     # ConnectionObserver
 
@@ -176,7 +187,7 @@ class IceGeneration:
             if self.owner is not None and self.connected:
                 self.owner.generation_lost(self)
 
-    def pair_nominated(self) -> None:
+    def pair_selected(self) -> None:
         # The base's connect() would tell it only at the next tick of its pacing.
         self.connected = True
         self._changed()
@@ -216,8 +227,14 @@ class IceGeneration:
                 if self._waits_for_peer:
                     await self._wait_for_peer()
                 await self.connection.connect()
+                if self._waits_for_peer:
+                    # Its answer may be lost.
+                    await self._first_check.wait()
         except (ConnectionError, TimeoutError) as exc:
-            if self.owner is not None and not self.connected:
+            if self.in_use:
+                # The pair was valid, and then it could not be nominated.
+                await self.connection.close()
+            elif self.owner is not None:
                 logger.info("%r failed: %s", self, exc or "timed out")
                 self.failed = True
                 self.owner.generation_failed(self)

@@ -110,6 +110,13 @@ class RTCIceTransport(BaseIceTransport):
         return self._pending.remote if self._pending is not None else None
 
     @property
+    def pending_restart(self) -> IceGeneration | None:
+        """
+        The restart which has been begun by a description and not been answered yet.
+        """
+        return self._pending
+
+    @property
     def remote_parameters(self) -> aiortc.RTCIceParameters | None:
         """
         The peer's credentials which have been negotiated last, or `None`.
@@ -278,6 +285,18 @@ class RTCIceTransport(BaseIceTransport):
             self._gatherer.show(self._current)
             self._close(generation)
 
+    def resume(self, restart: IceGeneration | None) -> None:
+        """
+        Go back to the restart which was pending earlier, or to none.
+        """
+        if restart is self._pending:
+            return
+        if restart is None:
+            self.discard()
+        else:
+            # It had its sockets closed: another one takes its place.
+            self.begin(restart.local, restart.remote)
+
     def describe_remote(self, remote: aiortc.RTCIceParameters) -> None:
         """
         Take note of the peer's credentials, before its candidates are added.
@@ -371,6 +390,7 @@ class RTCIceTransport(BaseIceTransport):
         previous, self._active = self._active, generation
         self._connection = generation.connection
         self._send = generation.connection.send
+        generation.use()
         recovered = previous is not None and previous.lost
         if previous is not None:
             self._retire(previous)
@@ -381,7 +401,7 @@ class RTCIceTransport(BaseIceTransport):
 
     def _update_selected_pair(self) -> None:
         assert self._active is not None
-        pair = self._active.connection.nominated_pair
+        pair = self._active.connection.selected_pair
         if pair is not None and pair is not self._selected_pair:
             self._selected_pair = pair
             self._selected = RTCIceCandidatePair(
