@@ -7,6 +7,7 @@ import aioice.ice
 import aioice.stun
 
 from .. import _aiortc
+from .inbox import Inbox, NewerInbox
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
@@ -47,9 +48,10 @@ class ConsentRequest(aioice.stun.Transaction):
         connection: "Connection",
         pair: aioice.ice.CandidatePair,
         repair: bool = True,
+        nominate: bool = False,
     ) -> None:
         assert connection.remote_password is not None
-        self.message = connection.build_request(pair, nominate=False)
+        self.message = connection.build_request(pair, nominate=nominate)
         self.pair = pair
         self.repair = repair
         "Whether a role conflict is answered with another request."
@@ -75,19 +77,18 @@ class Connection(_aiortc.Connection):
     """
     aioice's connection, which tells its observer what happens as it happens.
 
-    :param inbox: The queue for the received datagrams, shared by all connections of
-                  a transport.
+    :param inbox: For the received datagrams, shared by all connections of a transport.
     """
 
-    def __init__(
-        self, inbox: "asyncio.Queue[bytes | None]", *args: Any, **kwargs: Any
-    ) -> None:
+    def __init__(self, inbox: Inbox, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.consent_time: float | None = None
         "The loop's time of the last valid consent response, in seconds."
         self.observer: ConnectionObserver | None = None
         self._consent_requests: list[ConsentRequest] = []
-        self._inbox = inbox
+        self._deliveries = 0
+        self._inbox: Inbox | NewerInbox = inbox
+        self._shared_inbox = inbox
         self._nominee: aioice.ice.CandidatePair | None = None
 
     @property
@@ -117,7 +118,7 @@ class Connection(_aiortc.Connection):
     def build_request(
         self, pair: aioice.ice.CandidatePair, nominate: bool
     ) -> aioice.stun.Message:
-        if nominate:
+        if nominate and pair is not self.selected_pair:
             self._nominee = pair
             self._tell_if_selected(None)
         return super().build_request(pair, nominate)
@@ -157,6 +158,7 @@ class Connection(_aiortc.Connection):
         """
         Handle an authentic response to a consent request.
         """
+        self._deliveries += 1
         if message.message_class == aioice.stun.Class.RESPONSE:
             self.consent_time = asyncio.get_running_loop().time()
             # The requests before it were lost or are late; either way they are of no
@@ -170,10 +172,30 @@ class Connection(_aiortc.Connection):
             self._request_consent(request.pair, repair=False)
 
     def data_received(self, data: bytes, component: int) -> None:
-        try:
-            self._inbox.put_nowait(data)
-        except asyncio.QueueFull:
-            pass
+        self._deliveries += 1
+        self._inbox.put(data)
+
+    def follow(self, older: list["Connection"]) -> None:
+        """
+        Let what the given connections have received be read first, from now on.
+        """
+        if isinstance(self._inbox, NewerInbox):
+            self._inbox.release()
+        self._inbox = self._shared_inbox
+        if older:
+            self._inbox = NewerInbox(
+                self._shared_inbox,
+                lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
+            )
+
+    def nominate_again(self) -> None:
+        """
+        Ask once more for the pair that is selected, as long as the peer may not have
+        had our credentials when it was asked.
+        """
+        pair = self.selected_pair
+        if self.ice_controlling and pair is not None:
+            self._request_consent(pair, nominate=True)
 
     def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
         pair = self.selected_pair
@@ -211,6 +233,7 @@ class Connection(_aiortc.Connection):
         addr: tuple[str, int],
         protocol: aioice.ice.StunProtocol,
     ) -> None:
+        self._deliveries += 1
         early = len(self._early)
         super().request_received(message, addr, protocol)
         if self.observer is not None and len(self._early) != early:
@@ -241,9 +264,12 @@ class Connection(_aiortc.Connection):
             self.observer.pair_selected()
 
     def _request_consent(
-        self, pair: aioice.ice.CandidatePair, repair: bool = True
+        self,
+        pair: aioice.ice.CandidatePair,
+        repair: bool = True,
+        nominate: bool = False,
     ) -> None:
-        request = ConsentRequest(self, pair, repair=repair)
+        request = ConsentRequest(self, pair, repair=repair, nominate=nominate)
         pair.protocol.transactions[request.message.transaction_id] = request
         self._consent_requests.append(request)
         pair.protocol.send_stun(request.message, pair.remote_addr)

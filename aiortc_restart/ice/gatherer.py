@@ -1,5 +1,3 @@
-import asyncio
-
 import aiortc
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
@@ -7,17 +5,12 @@ from .._aiortc import random_ice_string
 from .candidate import candidate_from_aioice
 from .connection import Connection
 from .generation import IceGeneration
+from .inbox import Inbox
 
 # At least 24 and 128 bits of randomness (RFC 8445 section 5.3), at 5.95 bits a letter:
 # the base's four letters give 23.8 bits.
 USERNAME_LENGTH = 8
 PASSWORD_LENGTH = 24
-
-INBOX_SIZE = 4096
-"""
-How many datagrams may wait to be read. The base has no limit, and nothing reads before
-the DTLS handshake begins.
-"""
 
 
 def create_credentials() -> aiortc.RTCIceParameters:
@@ -50,7 +43,7 @@ class RTCIceGatherer(BaseIceGatherer):
         local_password: str | None = None,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
-        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=INBOX_SIZE)
+        self.inbox = Inbox()
         "What has been received and not been read, by whichever generation."
         fresh = create_credentials()
         connection = self._create_connection(

@@ -144,13 +144,16 @@ class IceGeneration:
         remote: aiortc.RTCIceParameters,
         *,
         answerer: bool = False,
+        polite: bool = True,
         timeout: float | None = None,
     ) -> None:
         """
         Begin connectivity checks, unless they have begun.
 
         :param remote: The peer's credentials.
-        :param answerer: Whether to wait for the peer's first check.
+        :param answerer: Whether the call is switched to it only when the peer has sent
+                         a check.
+        :param polite: Whether an answerer leaves the first check to the peer.
         :param timeout: When to give up, in seconds from now.
         """
         if self.started:
@@ -163,7 +166,7 @@ class IceGeneration:
         self.connection.remote_is_lite = True
         self.connection.remote_username = remote.usernameFragment
         self.connection.remote_password = remote.password
-        self._tasks.create(self._connect(timeout), "connect")
+        self._tasks.create(self._connect(polite, timeout), "connect")
         self._tasks.create(self._watch(), "watch")
 
     def use(self) -> None:
@@ -219,17 +222,15 @@ class IceGeneration:
         if self.owner is not None and self.connected:
             self.owner.generation_changed(self)
 
-    async def _connect(self, deadline: float | None) -> None:
+    async def _connect(self, polite: bool, deadline: float | None) -> None:
         try:
             async with asyncio.timeout(deadline):
                 if self._gathering is not None:
                     await self.gather()
-                if self._waits_for_peer:
+                if polite and self._waits_for_peer:
                     await self._wait_for_peer()
                 await self.connection.connect()
-                if self._waits_for_peer:
-                    # Its answer may be lost.
-                    await self._first_check.wait()
+                await self._confirm_nomination()
         except (ConnectionError, TimeoutError) as exc:
             if self.in_use:
                 # The pair was valid, and then it could not be nominated.
@@ -241,6 +242,18 @@ class IceGeneration:
         else:
             self.connected = True
             self._changed()
+
+    async def _confirm_nomination(self) -> None:
+        # A peer that had no answer yet has not taken note of the nomination (werift); or
+        # it never gets the answer, and then the deadline comes.
+        delay = 0.05
+        while self._waits_for_peer:
+            self.connection.nominate_again()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._first_check.wait()
+            except TimeoutError:
+                delay = min(2 * delay, 1.0)
 
     async def _wait_for_peer(self) -> None:
         try:

@@ -60,14 +60,13 @@ class RTCIceTransport(BaseIceTransport):
 
         self._closing = Tasks("RTCIceTransport")
         self._dropped = 0
-        self._inbox = gatherer.inbox
         self._selected: RTCIceCandidatePair | None = None
         self._selected_pair: aioice.ice.CandidatePair | None = None
         self._settled = asyncio.Event()
         self._tie_breaker = self._current.connection.tie_breaker
 
         # The base's were bound to one connection.
-        self._recv = self._receive
+        self._recv = gatherer.inbox.get
         self._send = self._drop
 
     @property
@@ -208,9 +207,7 @@ class RTCIceTransport(BaseIceTransport):
         generations = self.generations
         self._recv = self._refuse_receive
         self._send = self._refuse_send
-        while not self._inbox.empty():
-            self._inbox.get_nowait()
-        self._inbox.put_nowait(None)
+        self._gatherer.inbox.close()
         self._set_state("closed")
         self._settled.set()
         for generation in generations:
@@ -242,6 +239,7 @@ class RTCIceTransport(BaseIceTransport):
         generation.owner = self
         generation.remote = remote
         self._pending = generation
+        self._order_generations()
         if previous is not None:
             self._close(previous)
 
@@ -267,13 +265,14 @@ class RTCIceTransport(BaseIceTransport):
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
-        # A peer which keeps its sockets does not do what the wait is there for, and may
-        # send no check of its own (werift).
-        answerer = answerer and not (
-            _addresses(previous.connection.remote_candidates)
-            & _addresses(generation.connection.remote_candidates)
+        # A peer which keeps its sockets may send no check of its own accord (werift),
+        # so it is not waited for; it is not one for which the wait is good.
+        kept = _addresses(previous.connection.remote_candidates) & _addresses(
+            generation.connection.remote_candidates
         )
-        generation.start(remote, answerer=answerer, timeout=self._restart_timeout)
+        generation.start(
+            remote, answerer=answerer, polite=not kept, timeout=self._restart_timeout
+        )
         self._update_state()
 
     def discard(self) -> None:
@@ -356,17 +355,17 @@ class RTCIceTransport(BaseIceTransport):
     def _close(self, generation: IceGeneration) -> None:
         generation.closed = True
         self._retired.pop(generation, None)
+        self._order_generations()
         self._closing.create(generation.close(), f"close {generation!r}")
 
     async def _drop(self, data: bytes) -> None:
         # As UDP would. An exception would end DTLS, a sender's track or SCTP.
         self._dropped += 1
 
-    async def _receive(self) -> bytes:
-        data = await self._inbox.get()
-        if data is None:
-            raise ConnectionError("Connection lost while receiving data")
-        return data
+    def _order_generations(self) -> None:
+        connections = [x.connection for x in self.generations]
+        for i, connection in enumerate(connections):
+            connection.follow(connections[:i])
 
     async def _refuse_receive(self) -> bytes:
         raise ConnectionError("Cannot receive data, RTCIceTransport is closed")
