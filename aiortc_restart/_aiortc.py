@@ -128,6 +128,12 @@ def check_requirements(
 check_requirements()
 
 
+USERDATA_MAX_LENGTH = aiortc.rtcsctptransport.USERDATA_MAX_LENGTH
+
+# "Arbitrarily high" (RFC 9260 section 7.2.1); the base takes the peer's first window.
+INITIAL_SSTHRESH = 1024 * 1024
+
+
 class Connection(aioice.Connection):
     """
     The base's connection, with its slots open to subclasses.
@@ -467,6 +473,13 @@ def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     return bool(transceiver._preferred_codecs)
 
 
+def is_bundled(endpoint: "Endpoint") -> bool:
+    """
+    Whether an endpoint uses the transport of another one.
+    """
+    return endpoint._bundled
+
+
 def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
     return transceiver._get_mline_index()
 
@@ -512,6 +525,10 @@ async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
         sctp._flight_size_decrease(chunk)
     sctp._update_advanced_peer_ack_point()
     sctp._t3_cancel()
+    # A new path begins with slow start, from its initial window (RFC 9260 section
+    # 7.2.1), not from the window that the outage has collapsed.
+    sctp._cwnd = max(sctp._cwnd, 3 * USERDATA_MAX_LENGTH)
+    sctp._ssthresh = max(sctp._ssthresh, INITIAL_SSTHRESH)
     await sctp._transmit()
 
 

@@ -1,7 +1,8 @@
 import dataclasses
+from collections.abc import Callable
 
 import aiortc
-from aiortc.sdp import MediaDescription, SessionDescription
+from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials
@@ -43,7 +44,7 @@ class RTCPeerConnection(TransportOwner):
             fire=self._fire_negotiation_needed,
         )
         self._numbers = MediaNumbers()
-        self._said_by_sections: list[tuple[MediaDescription, dict[str, object]]] = []
+        self._restore_sections: Callable[[], None] = lambda: None
         self._origin = SessionOrigin()
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
@@ -195,13 +196,14 @@ class RTCPeerConnection(TransportOwner):
             try:
                 with _aiortc.role_kept(self._dtls_transports):
                     await super().setRemoteDescription(sessionDescription)
+                self._describe_added_transports()
             except BaseException:
                 for transport in self._transports:
                     transport.resume(pending.get(transport))
                 raise
             finally:
-                bundle.restore_sections(self._said_by_sections)
-                self._said_by_sections = []
+                self._restore_sections()
+                self._restore_sections = lambda: None
             if sessionDescription.type == "answer" and not self._is_closed:
                 for transport in self._transports:
                     if transport.restarting:
@@ -213,8 +215,9 @@ class RTCPeerConnection(TransportOwner):
     def _validate_description(
         self, description: SessionDescription, is_local: bool
     ) -> None:
+        restore = bundle.share_tag_section(description, self._bundle_owners())
         if not is_local:
-            self._said_by_sections = bundle.share_tag_section(description)
+            self._restore_sections = restore
         super()._validate_description(description, is_local)
         for media in description.media:
             credentials.validate(media)
@@ -304,6 +307,26 @@ class RTCPeerConnection(TransportOwner):
             if transceiver in unassociated:
                 unassociated.remove(transceiver)
             _aiortc.set_mline_index(transceiver, i)
+
+    def _bundle_owners(self) -> list[str]:
+        """
+        Return the mids whose transport other m-sections share.
+        """
+        return [
+            x.mid
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None and x.mid and not _aiortc.is_bundled(x)
+        ]
+
+    def _describe_added_transports(self) -> None:
+        """
+        Have the transports that a remote description has added know the peer's
+        credentials.
+        """
+        for media in media_sections(self._pending_remote or self._current_remote):
+            transport = self._transport_of_mid(media.rtp.muxId)
+            if transport is not None and media.ice is not None:
+                transport.describe_remote(media.ice)
 
     def _describe_current(self, offer: SessionDescription) -> None:
         """

@@ -244,8 +244,8 @@ class IceGeneration:
             self._changed()
 
     async def _confirm_nomination(self) -> None:
-        # A peer that had no answer yet has not taken note of the nomination (werift); or
-        # it never gets the answer, and then the deadline comes.
+        # A peer that had no answer yet has not taken note of the nomination (werift).
+        # If it never gets the answer, the deadline ends this.
         delay = 0.05
         while self._waits_for_peer:
             self.connection.nominate_again()

@@ -390,7 +390,9 @@ class RTCIceTransport(BaseIceTransport):
         self._connection = generation.connection
         self._send = generation.connection.send
         generation.use()
-        recovered = previous is not None and previous.lost
+        recovered = previous is not None and (
+            previous.lost or previous.connection.in_doubt
+        )
         if previous is not None:
             self._retire(previous)
         self._update_selected_pair()

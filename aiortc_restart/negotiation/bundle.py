@@ -1,7 +1,6 @@
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from aiortc.sdp import GroupDescription, MediaDescription, SessionDescription
+from aiortc.sdp import GroupDescription, SessionDescription
 
 # What a transport is made of, and what the BUNDLE-tag section therefore decides.
 TRANSPORT_ATTRIBUTES = ("ice", "ice_candidates", "ice_candidates_complete")
@@ -30,8 +29,8 @@ def set_bundled_mids(description: SessionDescription, mids: Iterable[str]) -> No
 
 
 def share_tag_section(
-    description: SessionDescription,
-) -> list[tuple[MediaDescription, dict[str, Any]]]:
+    description: SessionDescription, owners: Iterable[str] = ()
+) -> Callable[[], None]:
     """
     Give all sections of the BUNDLE group the transport of the BUNDLE-tag section.
 
@@ -39,13 +38,16 @@ def share_tag_section(
     missing (libwebrtc), and credentials may be missing there too (RFC 9429 section
     3.5.1).
 
-    :return: What the sections said themselves, for :func:`restore_sections`.
+    :param owners: The mids whose transport is shared already, of which the base expects
+                   one to be the BUNDLE-tag.
+    :return: A function which has the description say again what it said.
     """
     mids = bundled_mids(description)
     sections = {media.rtp.muxId: media for media in description.media}
     tag = sections.get(mids[0]) if mids else None
     if tag is None:
-        return []
+        return lambda: None
+    groups = description.group
     said = []
     for mid in mids[1:]:
         media = sections.get(mid)
@@ -53,13 +55,12 @@ def share_tag_section(
             said.append((media, {x: getattr(media, x) for x in TRANSPORT_ATTRIBUTES}))
             for name in TRANSPORT_ATTRIBUTES:
                 setattr(media, name, getattr(tag, name))
-    return said
+    set_bundled_mids(description, sorted(mids, key=lambda x: x not in set(owners)))
 
+    def restore() -> None:
+        description.group = groups
+        for media, attributes in said:
+            for name, value in attributes.items():
+                setattr(media, name, value)
 
-def restore_sections(said: list[tuple[MediaDescription, dict[str, Any]]]) -> None:
-    """
-    Undo :func:`share_tag_section`.
-    """
-    for media, attributes in said:
-        for name, value in attributes.items():
-            setattr(media, name, value)
+    return restore
