@@ -22,6 +22,12 @@ from .negotiation.numbers import MediaNumbers
 from .transports import TransportOwner
 
 
+class Superseded(Exception):
+    """
+    Another local description was set while candidates were gathered for this one.
+    """
+
+
 class RTCPeerConnection(TransportOwner):
     """
     The :class:`RTCPeerConnection` interface represents a WebRTC connection
@@ -45,6 +51,7 @@ class RTCPeerConnection(TransportOwner):
         )
         self._numbers = MediaNumbers()
         self._restore_sections: Callable[[], None] = lambda: None
+        self._local_descriptions = 0
         self._origin = SessionOrigin()
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
@@ -164,8 +171,11 @@ class RTCPeerConnection(TransportOwner):
                     sessionDescription = await self.createAnswer()
                 else:
                     sessionDescription = await self.createOffer()
-            with _aiortc.role_kept(self._dtls_transports):
-                await super().setLocalDescription(sessionDescription)
+            try:
+                with _aiortc.role_kept(self._dtls_transports):
+                    await super().setLocalDescription(sessionDescription)
+            except Superseded:
+                return
             if sessionDescription.type == "answer" and not self._is_closed:
                 for transport in self._transports:
                     if transport.restarting:
@@ -211,6 +221,14 @@ class RTCPeerConnection(TransportOwner):
                 self._finish_negotiation()
 
     # Hooks
+
+    async def _gather(self) -> None:
+        self._local_descriptions += 1
+        number = self._local_descriptions
+        await super()._gather()
+        if number != self._local_descriptions:
+            # The base would put the older description in the place of the newer.
+            raise Superseded
 
     def _validate_description(
         self, description: SessionDescription, is_local: bool
