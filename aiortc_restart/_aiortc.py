@@ -307,6 +307,10 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     def _pending_local(self) -> aiortc.sdp.SessionDescription | None:
         return self.__pendingLocalDescription
 
+    @_pending_local.setter
+    def _pending_local(self, value: aiortc.sdp.SessionDescription | None) -> None:
+        self.__pendingLocalDescription = value
+
     @property
     def _pending_remote(self) -> aiortc.sdp.SessionDescription | None:
         return self.__pendingRemoteDescription

@@ -51,6 +51,7 @@ class RTCPeerConnection(TransportOwner):
         )
         self._numbers = MediaNumbers()
         self._restore_sections: Callable[[], None] = lambda: None
+        self._applied_local: SessionDescription | None = None
         self._local_descriptions = 0
         self._origin = SessionOrigin()
 
@@ -225,6 +226,9 @@ class RTCPeerConnection(TransportOwner):
     async def _gather(self) -> None:
         self._local_descriptions += 1
         number = self._local_descriptions
+        if self.signalingState == "have-local-offer":
+            # The base does so after gathering, and makes offers without it meanwhile.
+            self._pending_local = self._applied_local
         await super()._gather()
         if number != self._local_descriptions:
             # The base would put the older description in the place of the newer.
@@ -241,6 +245,7 @@ class RTCPeerConnection(TransportOwner):
             credentials.validate(media)
         if is_local:
             self._apply_local_credentials(description)
+            self._applied_local = description
             if description.type != "offer":
                 self._hide_unoffered()
         else:
