@@ -150,8 +150,8 @@ class RTCIceTransport(BaseIceTransport):
         username = getattr(candidate, "usernameFragment", None)
         if username is not None and generation.remote is not None:
             for generation in (self._latest, self._current):
-                assert generation.remote is not None
-                if generation.remote.usernameFragment == username:
+                remote = generation.remote
+                if remote is not None and remote.usernameFragment == username:
                     break
             else:
                 raise OperationError(
