@@ -1,0 +1,279 @@
+"""
+A call between our end and another one.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiortc
+
+from .descriptions import Description
+from .local import LocalPeer
+from .media import Clip
+from .remote import RemotePeer
+
+LIMIT = 30.0
+"Seconds which a step of a call may take."
+
+POLL_INTERVAL = 0.05
+
+BROKEN = {"closed", "disconnected", "failed"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    A :class:`Snapshot` is what both ends have counted up to a moment.
+    """
+
+    remote: dict[str, Any]
+    "The other end's report, see `remote.js`."
+
+    local_frames: dict[str, int]
+    local_lost: int
+    local_received: int
+    local_sent: int
+
+    def flows_since(self, before: "Snapshot") -> bool:
+        """
+        Whether media and data have arrived at both ends since another one.
+        """
+        return (
+            self.local_frames["audio"] >= before.local_frames["audio"] + 5
+            and self.local_frames["video"] >= before.local_frames["video"] + 3
+            and self.local_received >= before.local_received + 10
+            # Some peers count anew when they receive through new objects.
+            and (
+                self.remote["audioPackets"] >= before.remote["audioPackets"] + 5
+                or 5 <= self.remote["audioPackets"] < before.remote["audioPackets"]
+            )
+            and self.remote["framesDecoded"] >= before.remote["framesDecoded"] + 3
+            and self.remote["received"] >= before.remote["received"] + 10
+        )
+
+
+class Call:
+    """
+    The :class:`Call` connects both ends: it carries their descriptions and candidates,
+    one at a time and in their order, as a server for signalling would.
+    """
+
+    def __init__(self, local: LocalPeer, remote: RemotePeer) -> None:
+        self.descriptions: list[Description] = []
+        self.local = local
+        self.remote = remote
+        self.remote_ports: dict[str, set[int]] = {}
+        "The ports of the other end's candidates, by username fragment."
+
+        self.__carrier: asyncio.Task[None] | None = None
+
+    @property
+    def pc(self) -> aiortc.RTCPeerConnection:
+        return self.local.pc
+
+    def assert_intact(self, now: Snapshot) -> None:
+        """
+        Assert that nothing was lost and nothing broke at either end.
+
+        :param now: What was counted after :meth:`drain`.
+        """
+        local, remote = self.local, now.remote
+        assert remote["errors"] == []
+        assert (local.ended, remote["ended"]) == ([], [])
+        assert (now.local_received, local.duplicates) == (remote["sent"], 0)
+        assert (remote["received"], remote["duplicates"]) == (now.local_sent, 0)
+        lost = now.local_lost, remote["audioLost"], remote["videoLost"]
+        assert lost == (0, 0, 0)
+        # The states of the one and only DTLS association.
+        assert local.dtls_history == []
+        assert local.transport.state == remote["dtlsState"] == "connected"
+        assert BROKEN.isdisjoint(local.history)
+        assert BROKEN.isdisjoint(remote["history"])
+
+    def described(self, sender: str) -> list[Description]:
+        """
+        Return what one end has said.
+
+        :param sender: Either `"local"` or `"remote"`.
+        """
+        return [d for d in self.descriptions if d.sender == sender]
+
+    async def drain(self) -> Snapshot:
+        """
+        Stop sending messages, and wait until none is under way.
+
+        What is lost never arrives, so this does not wait for it for long.
+        """
+        await self.local.stop_sending()
+        await self.remote.call("stopSending")
+        with contextlib.suppress(TimeoutError):
+            await self.until(
+                lambda now: (
+                    now.local_received == now.remote["sent"]
+                    and now.remote["received"] == now.local_sent
+                ),
+                limit=5,
+            )
+        return await self.snapshot()
+
+    async def flowing(self) -> None:
+        """
+        Wait until media and data which come from now on have arrived at both ends.
+        """
+        before = await self.snapshot()
+        await self.until(lambda now: now.flows_since(before))
+
+    async def negotiate(self, offerer: str) -> None:
+        """
+        Negotiate once, and wait until that is done at both ends.
+
+        :param offerer: Either `"local"` or `"remote"`.
+        """
+        count = len(self.descriptions)
+        if offerer == "local":
+            await self.pc.setLocalDescription(await self.pc.createOffer())
+            await self.__send_description()
+        else:
+            await self.remote.call("describe")
+        await self.negotiated(count + 2)
+
+    async def negotiated(self, count: int) -> None:
+        """
+        Wait until so many descriptions have been exchanged and applied.
+        """
+        await self.until(
+            lambda now: (
+                len(self.descriptions) >= count
+                and self.pc.signalingState == "stable"
+                and now.remote["signalingState"] == "stable"
+            )
+        )
+
+    async def negotiate_when_needed(self) -> None:
+        """
+        From now on, either end negotiates when it finds that this is needed.
+        """
+        await self.remote.call("negotiateWhenNeeded")
+
+        @self.pc.on("negotiationneeded")
+        async def on_negotiation_needed() -> None:
+            await self.pc.setLocalDescription()
+            await self.__send_description()
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(
+            remote=await self.remote.call("report"),
+            local_frames=dict(self.local.frames),
+            local_lost=self.local.packets_lost,
+            local_received=len(self.local.received),
+            local_sent=self.local.sent,
+        )
+
+    async def start(self, first: str, clip: Clip) -> None:
+        """
+        Connect both ends, and wait until media and data flow.
+
+        :param first: Which end offers, either `"local"` or `"remote"`.
+        :param clip: What a peer sends which cannot encode.
+        """
+        await self.remote.call("open", channel=first == "remote", clip=clip)
+        self.local.open(channel=first == "local")
+        self.__carrier = asyncio.create_task(self.__carry(), name="carrier")
+        await self.negotiate(first)
+        await self.until(
+            lambda now: (
+                self.local.channel is not None
+                and self.local.channel.readyState == "open"
+                and now.remote["channelState"] == "open"
+            )
+        )
+        self.local.watch()
+        self.local.start_sending()
+        await self.remote.call("startSending")
+        await self.flowing()
+
+    async def stop(self) -> None:
+        """
+        Hang up at both ends.
+        """
+        if self.__carrier is not None:
+            self.__carrier.cancel()
+            await asyncio.wait([self.__carrier])
+        try:
+            await self.remote.call("close")
+        finally:
+            await self.local.close()
+
+    async def until(
+        self, condition: Callable[[Snapshot], bool], limit: float = LIMIT
+    ) -> Snapshot:
+        """
+        Wait until a condition holds, and return what both ends have counted by then.
+
+        :param condition: Called with a new :class:`Snapshot` from time to time.
+        :param limit: How long to wait, in seconds.
+
+        :raises TimeoutError: if it never does.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            if self.__carrier is not None and self.__carrier.done():
+                # Nobody carries messages any more: let it say why.
+                self.__carrier.result()
+            now = await self.snapshot()
+            if condition(now):
+                return now
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"still {now}")
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def __carry(self) -> None:
+        while True:
+            message = await self.remote.messages.get()
+            match message["event"]:
+                case "candidate":
+                    candidate = message["candidate"]
+                    port = int(candidate["candidate"].split()[5])
+                    ufrag = candidate["usernameFragment"]
+                    self.remote_ports.setdefault(ufrag, set()).add(port)
+                    await self.local.add_candidate(candidate)
+                case "description":
+                    await self.__receive(message["type"], message["sdp"])
+
+    async def __receive(self, type: str, sdp: str) -> None:
+        self.descriptions.append(Description("remote", type, sdp))
+        await self.pc.setRemoteDescription(
+            aiortc.RTCSessionDescription(sdp=sdp, type=type)
+        )
+        if type == "offer":
+            await self.pc.setLocalDescription(await self.pc.createAnswer())
+            await self.__send_description()
+
+    async def __send_description(self) -> None:
+        description = self.pc.localDescription
+        type, sdp = description.type, description.sdp
+        self.descriptions.append(Description("local", type, sdp))
+        await self.remote.call("accept", type=type, sdp=sdp)
+        if type == "offer":
+            await self.remote.call("describe")
+
+
+@contextlib.asynccontextmanager
+async def calling(
+    local: LocalPeer, remote: RemotePeer, first: str, clip: Clip
+) -> AsyncIterator[Call]:
+    """
+    Connect both ends for as long as this lasts.
+
+    :param first: Which end offers, either `"local"` or `"remote"`.
+    """
+    call = Call(local, remote)
+    try:
+        await call.start(first, clip)
+        yield call
+    finally:
+        await call.stop()

@@ -1,0 +1,212 @@
+"""
+The other ends of the calls: implementations which are not ours.
+"""
+
+import abc
+import asyncio
+import contextlib
+import itertools
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Page, Route, async_playwright
+
+HERE = Path(__file__).parent
+
+CHROMIUM_ARGUMENTS = [
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+    "--disable-component-update",
+    # An address hidden behind a multicast name is of no use where nothing resolves it.
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+NODE_PACKAGES = {"werift": "werift", "wrtc": "@roamhq/wrtc"}
+
+# Media devices exist only in a secure context. Nothing looks the name up, since each
+# request is answered here.
+ORIGIN = "https://call.test/"
+
+Message = dict[str, Any]
+
+
+class RemoteError(Exception):
+    """
+    An operation failed at the other end.
+    """
+
+
+class RemotePeer(abc.ABC):
+    """
+    The :class:`RemotePeer` drives the other end of a call.
+
+    The descriptions and candidates which it sends are put into :attr:`messages`, in
+    their order.
+    """
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def call(self, method: str, **args: Any) -> Any:
+        """
+        Run a method of `RemoteEnd`, see `remote.js`.
+
+        :raises RemoteError: if it fails there.
+        """
+        outcome = await self._call(method, args)
+        if outcome.get("error") is not None:
+            raise RemoteError(f"{method}: {outcome['error']}")
+        return outcome.get("result")
+
+    @abc.abstractmethod
+    async def _call(self, method: str, args: Message) -> Message:
+        pass
+
+
+class ChromiumPeer(RemotePeer):
+    """
+    The :class:`ChromiumPeer` is a page in a browser.
+    """
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self.__page = page
+
+    async def load(self) -> None:
+        await self.__page.route("**/*", self.__serve)
+        await self.__page.expose_function("emit", self.messages.put_nowait)
+        await self.__page.goto(ORIGIN + "page.html")
+
+    async def _call(self, method: str, args: Message) -> Message:
+        outcome: Message = await self.__page.evaluate(
+            """([method, args]) =>
+                remote.call(method, args).then(
+                    (result) => ({ result }),
+                    (error) => ({ error: errorText(error) }),
+                )""",
+            [method, args],
+        )
+        return outcome
+
+    async def __serve(self, route: Route) -> None:
+        path = HERE / route.request.url.removeprefix(ORIGIN)
+        if path.is_file():
+            await route.fulfill(path=path)
+        else:
+            await route.fulfill(status=404)
+
+
+class NodePeer(RemotePeer):
+    """
+    The :class:`NodePeer` is a process of Node's, in which one of the packages of
+    `package.json` is the other end.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        super().__init__()
+        self.__calls: dict[int, asyncio.Future[Message]] = {}
+        self.__ended = False
+        self.__numbers = itertools.count()
+        self.__process = process
+
+    async def _call(self, method: str, args: Message) -> Message:
+        assert self.__process.stdin is not None
+        if self.__ended:
+            return {"error": "the process has ended"}
+        number = next(self.__numbers)
+        future = asyncio.get_running_loop().create_future()
+        self.__calls[number] = future
+        line = json.dumps({"id": number, "method": method, "args": args})
+        self.__process.stdin.write(line.encode() + b"\n")
+        await self.__process.stdin.drain()
+        outcome: Message = await future
+        return outcome
+
+    async def read(self) -> None:
+        """
+        Take what the process says, until it ends.
+        """
+        assert self.__process.stdout is not None
+        async for line in self.__process.stdout:
+            message = json.loads(line)
+            if "event" in message:
+                self.messages.put_nowait(message)
+            else:
+                self.__calls.pop(message["id"]).set_result(message)
+        self.__ended = True
+        for future in self.__calls.values():
+            future.set_result({"error": "the process has ended"})
+
+
+def find_chromium() -> str | None:
+    """
+    Return where the browser is, or `None`.
+    """
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def missing(name: str) -> str | None:
+    """
+    Return why there can be no other end of the given name here, or `None`.
+    """
+    if name == "chromium":
+        return None if find_chromium() else "chromium is not installed"
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if not (HERE / "node_modules" / NODE_PACKAGES[name]).is_dir():
+        return f"{NODE_PACKAGES[name]} is not installed: run npm ci in tests/interop"
+    return None
+
+
+def remote_peer(name: str) -> contextlib.AbstractAsyncContextManager[RemotePeer]:
+    """
+    Start another end of a call, and end it on exit.
+
+    :param name: One of `"chromium"`, `"werift"`, `"wrtc"`.
+    """
+    return chromium_peer() if name == "chromium" else node_peer(name)
+
+
+@contextlib.asynccontextmanager
+async def chromium_peer() -> AsyncIterator[RemotePeer]:
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(
+            args=CHROMIUM_ARGUMENTS, executable_path=find_chromium()
+        ) as browser,
+    ):
+        peer = ChromiumPeer(await browser.new_page())
+        await peer.load()
+        yield peer
+
+
+@contextlib.asynccontextmanager
+async def node_peer(name: str) -> AsyncIterator[RemotePeer]:
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        str(HERE / "peer.js"),
+        name,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # A line holds a whole description, or a clip.
+        limit=1 << 24,
+    )
+    assert process.stdin is not None
+    peer = NodePeer(process)
+    reader = asyncio.create_task(peer.read(), name=f"{name}-reader")
+    try:
+        yield peer
+    finally:
+        process.stdin.close()
+        await process.wait()
+        await reader
