@@ -143,7 +143,7 @@ class RTCPeerConnection(TransportOwner):
         if self._is_closed:
             return
         self._local_credentials_to_replace = credentials.credentials(
-            [self._current_local, self._pending_local]
+            [self._current_local, self._pending_local, self._applied_local]
         )
         if self._local_credentials_to_replace:
             self._needed.update()
@@ -177,6 +177,8 @@ class RTCPeerConnection(TransportOwner):
                     await super().setLocalDescription(sessionDescription)
             except Superseded:
                 return
+            finally:
+                self._applied_local = None
             if sessionDescription.type == "answer" and not self._is_closed:
                 for transport in self._transports:
                     if transport.restarting:
@@ -207,6 +209,7 @@ class RTCPeerConnection(TransportOwner):
             try:
                 with _aiortc.role_kept(self._dtls_transports):
                     await super().setRemoteDescription(sessionDescription)
+                self._join_bundle(self._pending_remote or self._current_remote)
                 self._describe_added_transports()
             except BaseException:
                 for transport in self._transports:

@@ -3,11 +3,12 @@ from collections.abc import Iterator
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import MediaDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
 from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
+from .negotiation import bundle
 from .rtcconfiguration import RTCConfiguration
 
 
@@ -52,6 +53,21 @@ class TransportOwner(_aiortc.RTCPeerConnection):
     def _change_path(self, transport: RTCIceTransport) -> None:
         if self.sctp is not None and self.sctp.transport.transport is transport:
             _aiortc.expect_overtaking(self.sctp)
+
+    def _join_bundle(self, description: SessionDescription | None) -> None:
+        """
+        Give the bundle's transport to the transceivers which the base has forgotten: it
+        takes those that share another one for bundled.
+        """
+        mids = bundle.bundled_mids(description)
+        bundled = [
+            x for x in (*self.getTransceivers(), self.sctp) if x and x.mid in mids
+        ]
+        owner = next((x for x in bundled if not _aiortc.is_bundled(x)), None)
+        for endpoint in bundled:
+            if owner is not None and isinstance(endpoint, aiortc.RTCRtpTransceiver):
+                endpoint.receiver.setTransport(_dtls_of(owner))
+                endpoint.sender.setTransport(_dtls_of(owner))
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():

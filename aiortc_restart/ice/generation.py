@@ -2,6 +2,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+import aioice.ice
 import aiortc
 
 from .._tasks import Tasks
@@ -175,6 +176,7 @@ class IceGeneration:
         """
         self.in_use = True
         self._first_check.set()
+        self._tasks.create(self._expire(), "expire")
 
     # ConnectionObserver
 
@@ -254,6 +256,13 @@ class IceGeneration:
                     await self._first_check.wait()
             except TimeoutError:
                 delay = min(2 * delay, 1.0)
+
+    async def _expire(self) -> None:
+        # Consent begins with the nomination's end, and data is sent before (RFC 7675
+        # section 5.1).
+        await asyncio.sleep(aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL)
+        if self.connection.consent_time is None:
+            await self.connection.close()
 
     async def _wait_for_peer(self) -> None:
         try:
