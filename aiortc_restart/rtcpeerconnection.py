@@ -1,7 +1,9 @@
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiortc
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
@@ -19,6 +21,7 @@ from .negotiation.descriptions import (
 )
 from .negotiation.needed import NegotiationNeeded
 from .negotiation.numbers import MediaNumbers
+from .negotiation.operations import Operation, OperationsChain
 from .transports import TransportOwner
 
 
@@ -45,11 +48,14 @@ class RTCPeerConnection(TransportOwner):
         # [[LocalIceCredentialsToReplace]]
         self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
         self._needed = NegotiationNeeded(
+            busy=lambda: len(self._operations) > 0,
             check=lambda: bool(self._local_credentials_to_replace),
             stable=lambda: self.signalingState == "stable",
             fire=self._fire_negotiation_needed,
         )
+        self._gathering_operation: Operation | None = None
         self._numbers = MediaNumbers()
+        self._operations = OperationsChain(emptied=self._needed.chain_emptied)
         self._restore_sections: Callable[[], None] = lambda: None
         self._applied_local: SessionDescription | None = None
         self._local_descriptions = 0
@@ -70,15 +76,16 @@ class RTCPeerConnection(TransportOwner):
                                 which is in force (webrtc-pc
                                 #dom-peerconnection-addicecandidate).
         """
-        self._assert_not_closed()
-        if candidate is not None:
-            candidate = self._locate(candidate)
-        await super().addIceCandidate(candidate)
+        async with self._operation():
+            if candidate is not None:
+                candidate = self._locate(candidate)
+            await super().addIceCandidate(candidate)
 
     async def close(self) -> None:
         """
         Terminate the ICE agent, ending ICE processing and streams.
         """
+        self._operations.close(InvalidStateError("RTCPeerConnection is closed"))
         await super().close()
         await self._tasks.cancel()
 
@@ -91,16 +98,16 @@ class RTCPeerConnection(TransportOwner):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        with self._needed.operation():
+        async with self._operation():
             answer = parse(await super().createAnswer())
-        self._origin.stamp(answer)
-        # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
-        bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
-        for media in answer.media:
-            transport = self._transport_of_mid(media.rtp.muxId)
-            if transport is not None and not transport.gathered:
-                media.ice_candidates_complete = False
-        return wrap(answer)
+            self._origin.stamp(answer)
+            # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
+            bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
+            for media in answer.media:
+                transport = self._transport_of_mid(media.rtp.muxId)
+                if transport is not None and not transport.gathered:
+                    media.ice_candidates_complete = False
+            return wrap(answer)
 
     async def createOffer(
         self, iceRestart: bool = False
@@ -117,20 +124,11 @@ class RTCPeerConnection(TransportOwner):
                            (RFC 9429 section 5.2.3.1).
         :rtype: :class:`RTCSessionDescription`
         """
-        with self._needed.operation(), self._offer_undone() as negotiated:
-            offer = parse(await super().createOffer())
-            self._origin.stamp(offer)
-            self._set_numbers(offer, negotiated)
-        set_bundle(offer, self._current_local, self._current_remote)
-        if self._local_credentials_to_replace or (
-            iceRestart and self._current_local is not None
-        ):
-            fresh = create_credentials()
-            for media in offer.media:
-                describe_transport(media, fresh, [])
-        elif any(x.restarting for x in self._transports):
-            self._describe_current(offer)
-        return wrap(offer)
+        async with self._operation():
+            with self._offer_undone() as negotiated:
+                offer = parse(await super().createOffer())
+                self._set_numbers(offer, negotiated)
+            return self._complete_offer(offer, iceRestart)
 
     def restartIce(self) -> None:
         """
@@ -165,25 +163,21 @@ class RTCPeerConnection(TransportOwner):
         :raises InvalidStateError: if the signaling state forbids it.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
-        self._assert_not_closed()
-        with self._needed.operation():
+        async with self._operation() as operation:
             if sessionDescription is None:
                 if self.signalingState == "have-remote-offer":
                     sessionDescription = await self.createAnswer()
                 else:
                     sessionDescription = await self.createOffer()
+            if sessionDescription.type == "offer":
+                self._gathering_operation = operation
             try:
                 with _aiortc.role_kept(self._dtls_transports):
                     await super().setLocalDescription(sessionDescription)
             except Superseded:
-                return
+                pass
             finally:
                 self._applied_local = None
-            if sessionDescription.type == "answer" and not self._is_closed:
-                for transport in self._transports:
-                    if transport.restarting:
-                        transport.commit(answerer=True)
-                self._finish_negotiation()
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -203,9 +197,8 @@ class RTCPeerConnection(TransportOwner):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        self._assert_not_closed()
-        pending = {x: x.pending_restart for x in self._transports}
-        with self._needed.operation():
+        async with self._operation():
+            pending = {x: x.pending_restart for x in self._transports}
             try:
                 with _aiortc.role_kept(self._dtls_transports):
                     await super().setRemoteDescription(sessionDescription)
@@ -222,6 +215,8 @@ class RTCPeerConnection(TransportOwner):
                 for transport in self._transports:
                     if transport.restarting:
                         transport.commit()
+                # An offer whose candidates are still gathered is not pending any more.
+                self._local_descriptions += 1
                 self._finish_negotiation()
 
     # Hooks
@@ -229,9 +224,20 @@ class RTCPeerConnection(TransportOwner):
     async def _gather(self) -> None:
         self._local_descriptions += 1
         number = self._local_descriptions
-        if self.signalingState == "have-local-offer":
-            # The base does so after gathering, and makes offers without it meanwhile.
-            self._pending_local = self._applied_local
+        # The base puts the description into its slot only after gathering, which is too
+        # late for offers and restarts that are made meanwhile, and does not happen if
+        # the caller is cancelled.
+        self._pending_local = self._applied_local
+        if self.signalingState == "stable":
+            for transport in self._transports:
+                if transport.restarting:
+                    transport.commit(answerer=True)
+            self._finish_negotiation()
+        # A server that does not answer is not to hold back an offer of the peer's. An
+        # answer is not complete without its candidates, and what follows waits for it.
+        if self._gathering_operation is not None:
+            self._gathering_operation.end()
+            self._gathering_operation = None
         await super()._gather()
         if number != self._local_descriptions:
             # The base would put the older description in the place of the newer.
@@ -256,6 +262,18 @@ class RTCPeerConnection(TransportOwner):
         self._numbers.learn(description)
 
     # Steps of a negotiation
+
+    @asynccontextmanager
+    async def _operation(self) -> AsyncIterator[Operation]:
+        """
+        Wait for the steps before.
+
+        :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
+        """
+        self._assert_not_closed()
+        async with self._operations.operation() as operation:
+            self._assert_not_closed()
+            yield operation
 
     def _apply_local_credentials(self, description: SessionDescription) -> None:
         """
@@ -343,6 +361,21 @@ class RTCPeerConnection(TransportOwner):
             for x in (*self.getTransceivers(), self.sctp)
             if x is not None and x.mid and not _aiortc.is_bundled(x)
         ]
+
+    def _complete_offer(
+        self, offer: SessionDescription, restart: bool
+    ) -> aiortc.RTCSessionDescription:
+        self._origin.stamp(offer)
+        set_bundle(offer, self._current_local, self._current_remote)
+        if self._local_credentials_to_replace or (
+            restart and self._current_local is not None
+        ):
+            fresh = create_credentials()
+            for media in offer.media:
+                describe_transport(media, fresh, [])
+        elif any(x.restarting for x in self._transports):
+            self._describe_current(offer)
+        return wrap(offer)
 
     def _describe_added_transports(self) -> None:
         """

@@ -210,7 +210,12 @@ class IceGeneration:
     def _waits_for_peer(self) -> bool:
         # A peer that offered reads media on the new pair only when it has the answer,
         # which its first check proves (Firefox drops what comes earlier).
-        return self._answerer and not self.peer_checked and not self._path_in_doubt
+        return (
+            self._answerer
+            and not self.in_use
+            and not self.peer_checked
+            and not self._path_in_doubt
+        )
 
     @property
     def _path_in_doubt(self) -> bool:
@@ -227,7 +232,7 @@ class IceGeneration:
     async def _connect(self, polite: bool, deadline: float | None) -> None:
         try:
             async with asyncio.timeout(deadline):
-                if self._gathering is not None:
+                if self.restart:
                     await self.gather()
                 if polite and self._waits_for_peer:
                     await self._wait_for_peer()

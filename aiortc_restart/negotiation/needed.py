@@ -1,6 +1,5 @@
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 
 class NegotiationNeeded:
@@ -8,6 +7,7 @@ class NegotiationNeeded:
     The [[NegotiationNeeded]] slot and its event (webrtc-pc
     #dfn-update-the-negotiation-needed-flag).
 
+    :param busy: Whether a step of the negotiation is running.
     :param check: Whether negotiation is needed.
     :param stable: Whether the connection is open and its signaling state is stable.
     :param fire: Fires the event.
@@ -15,30 +15,25 @@ class NegotiationNeeded:
 
     def __init__(
         self,
+        busy: Callable[[], bool],
         check: Callable[[], bool],
         stable: Callable[[], bool],
         fire: Callable[[], None],
     ) -> None:
+        self._busy = busy
         self._check = check
         self._fire = fire
         self._needed = False
-        self._operations = 0
         self._stable = stable
         self._update_when_empty = False
 
-    @contextmanager
-    def operation(self) -> Iterator[None]:
+    def chain_emptied(self) -> None:
         """
-        Hold the event back while a step of the negotiation runs.
+        Do what was put off for as long as steps of the negotiation were running.
         """
-        self._operations += 1
-        try:
-            yield
-        finally:
-            self._operations -= 1
-            if not self._operations and self._update_when_empty:
-                self._update_when_empty = False
-                self.update()
+        if self._update_when_empty:
+            self._update_when_empty = False
+            self.update()
 
     def reset(self) -> None:
         """
@@ -53,7 +48,7 @@ class NegotiationNeeded:
         """
         # Step 1: If the length of connection.[[Operations]] is not 0, then set
         # [[UpdateNegotiationNeededFlagOnEmptyChain]] to true, and abort these steps.
-        if self._operations:
+        if self._busy():
             self._update_when_empty = True
             return
         # Step 2: Queue a task. Who awaits the operation that has just ended is to see
@@ -63,7 +58,7 @@ class NegotiationNeeded:
         loop.call_soon(loop.call_soon, loop.call_soon, self._evaluate)
 
     def _evaluate(self) -> None:
-        if self._operations:
+        if self._busy():
             self._update_when_empty = True
             return
         if not self._stable():

@@ -1,0 +1,102 @@
+"""
+One step of the negotiation at a time (webrtc-pc #dfn-chain).
+"""
+
+import asyncio
+
+import pytest
+
+from aiortc_restart import InvalidStateError, RTCConfiguration, RTCIceServer
+from aiortc_restart.negotiation.operations import OperationsChain
+
+from .calls import offered
+from .network import Network
+from .probes import stun_server
+from .utils import connected_pair
+
+SLOW_SERVER = [RTCIceServer("stun:10.0.9.1:3478")]
+
+
+async def test_order(network: Network) -> None:
+    """
+    Steps run one at a time, in the order of their calls; then the chain is empty.
+    """
+    emptied: list[int] = []
+    chain = OperationsChain(lambda: emptied.append(len(order)))
+    order: list[str] = []
+
+    async def step(name: str) -> None:
+        async with chain.operation():
+            order.append(f"{name} begins")
+            await asyncio.sleep(1)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(step("a"), step("b"), step("c"))
+    assert order == [f"{x} {y}" for x in "abc" for y in ("begins", "ends")]
+    assert emptied == [6]
+
+
+async def test_cancelled_while_waiting(network: Network) -> None:
+    """
+    A caller who is cancelled leaves the chain sound, whether it waits or runs.
+    """
+    chain = OperationsChain(lambda: None)
+
+    async def step() -> None:
+        async with chain.operation():
+            await asyncio.sleep(1)
+
+    for victim in range(3):
+        tasks = [asyncio.create_task(step()) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        tasks[victim].cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled = [isinstance(x, asyncio.CancelledError) for x in results]
+        assert cancelled == [x == victim for x in range(3)]
+        assert len(chain) == 0
+
+
+async def test_part_of_a_step(network: Network) -> None:
+    """
+    A step which is part of another one does not wait for it.
+    """
+    chain = OperationsChain(lambda: None)
+    async with chain.operation(), chain.operation():
+        assert len(chain) == 1
+
+
+async def test_close(network: Network) -> None:
+    """
+    close() ends what waits with an InvalidStateError, and does not wait itself.
+    """
+    async with connected_pair(network) as pair:
+        network.filter = lambda datagram: False
+        calls = [
+            asyncio.create_task(call)
+            for call in (
+                pair.offerer.createOffer(),
+                pair.offerer.setLocalDescription(),
+                pair.offerer.createAnswer(),
+                pair.offerer.addIceCandidate(None),
+            )
+        ]
+        await pair.offerer.close()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(x) for x in results] == [InvalidStateError] * len(calls)
+
+
+async def test_gathering_holds_nothing_back(network: Network) -> None:
+    """
+    Setting an offer lets the next step have its turn while candidates are gathered.
+    """
+    server = await stun_server(network, *([1.0] * 10))
+    configuration = RTCConfiguration(iceServers=SLOW_SERVER)
+    async with connected_pair(network, configuration=configuration) as pair:
+        offer = await offered(pair.answerer)
+        first = asyncio.create_task(offered(pair.offerer, iceRestart=True))
+        await asyncio.sleep(0.5)
+        with pytest.raises(InvalidStateError, match="Cannot handle offer"):
+            await pair.offerer.setRemoteDescription(offer)
+        assert not first.done()
+        await first
+    server.close()
