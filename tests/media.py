@@ -1,0 +1,69 @@
+"""
+Tracks which cost little, and whether their frames arrive.
+"""
+
+import asyncio
+import fractions
+
+import aiortc
+from aiortc import AudioStreamTrack, MediaStreamTrack, RTCRtpReceiver
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
+
+from .utils import LIMIT
+
+
+class Pictures(MediaStreamTrack):
+    """
+    Small pictures, 20 a second.
+    """
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._time = 0
+
+    async def recv(self) -> VideoFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        await asyncio.sleep(0.05)
+        frame = VideoFrame(width=32, height=32)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        self._time += 4500
+        frame.pts = self._time
+        frame.time_base = fractions.Fraction(1, 90000)
+        return frame
+
+
+def add_media(*pcs: aiortc.RTCPeerConnection) -> None:
+    """
+    Let each peer send sound and pictures.
+    """
+    for pc in pcs:
+        pc.addTrack(AudioStreamTrack())
+        pc.addTrack(Pictures())
+
+
+async def flowing(*pcs: aiortc.RTCPeerConnection) -> None:
+    """
+    Wait until each peer has received some frames of all tracks.
+    """
+    async with asyncio.timeout(LIMIT):
+        for pc in pcs:
+            for receiver in pc.getReceivers():
+                if receiver.track is None:
+                    continue
+                # What was received before is not what is waited for.
+                queued = receiver.track._queue.qsize()  # type: ignore[attr-defined]
+                for _ in range(queued + 5):
+                    await receiver.track.recv()
+
+
+async def packets_lost(receiver: RTCRtpReceiver) -> int:
+    """
+    Return how many RTP packets a receiver misses.
+    """
+    report = await receiver.getStats()
+    return sum(x.packetsLost for x in report.values() if x.type == "inbound-rtp")

@@ -1,0 +1,195 @@
+"""
+Candidates which belong to no generation in force.
+"""
+
+import aiortc
+import pytest
+from aiortc.exceptions import OperationError
+
+from aiortc_restart import RTCIceCandidate
+
+from .calls import (
+    ice_transport,
+    ice_transports,
+    offered,
+    peers,
+    restart,
+    sections,
+    switched,
+    ufrag_of,
+    unharmed,
+)
+from .network import Network
+from .utils import Pair, candidates, connected_pair
+
+PORT = 4444
+"A port which no other candidate has."
+
+
+async def refuse(pair: Pair, candidate: RTCIceCandidate) -> None:
+    """
+    Assert that the answerer refuses a candidate, and keeps no trace of it.
+    """
+    said = pair.answerer.remoteDescription
+    with pytest.raises(OperationError, match=f'"{candidate.usernameFragment}"'):
+        await pair.answerer.addIceCandidate(candidate)
+    assert pair.answerer.remoteDescription == said
+    for generation in ice_transport(pair.answerer).generations:
+        ports = [x.port for x in generation.connection.remote_candidates]
+        assert PORT not in ports
+
+
+def renamed(candidate: aiortc.RTCIceCandidate, username: str) -> RTCIceCandidate:
+    fields = {**vars(candidate), "port": PORT, "usernameFragment": username}
+    return RTCIceCandidate(**fields)
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["stable", "pending"])
+async def test_unknown(network: Network, pending: bool) -> None:
+    """
+    A candidate of a generation which no description has named is refused.
+    """
+    # webrtc-pc #dom-peerconnection-addicecandidate
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        if pending:
+            offer = await offered(pair.offerer, iceRestart=True)
+            await pair.answerer.setRemoteDescription(offer)
+        (candidate,) = candidates(pair.offerer.localDescription)
+        await refuse(pair, renamed(candidate, "unknown"))
+
+
+async def test_unknown_initial(network: Network) -> None:
+    """
+    So is one which comes after a first offer and before its answer.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        await answerer.setRemoteDescription(await offered(offerer))
+        (candidate,) = candidates(offerer.localDescription)
+        with pytest.raises(OperationError, match='"unknown"'):
+            await answerer.addIceCandidate(renamed(candidate, "unknown"))
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+async def test_retired(network: Network, restarts: int) -> None:
+    """
+    A late candidate of an earlier generation is refused and never gets into a new one.
+    """
+    async with connected_pair(network) as pair:
+        (candidate,) = candidates(pair.offerer.localDescription)
+        username = ufrag_of(pair.offerer.localDescription)
+        for _ in range(restarts):
+            await restart(pair.offerer, pair.answerer)
+        async with unharmed(network, pair):
+            await refuse(pair, renamed(candidate, username))
+
+
+async def test_replaced(network: Network) -> None:
+    """
+    A candidate of a restart offer which another has replaced is refused.
+    """
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        first = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(first)
+        second = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(second)
+        (candidate,) = candidates(first)
+        await refuse(pair, renamed(candidate, ufrag_of(first)))
+
+
+async def test_not_yet_answered(network: Network) -> None:
+    """
+    A candidate which overtakes the answer to our restart is refused.
+    """
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        await offered(pair.answerer, iceRestart=True)
+        (candidate,) = candidates(pair.offerer.localDescription)
+        await refuse(pair, renamed(candidate, "tooearly"))
+
+
+@pytest.mark.parametrize("named", ["current", "pending", "none"])
+async def test_while_unanswered(network: Network, named: str) -> None:
+    """
+    While a restart is unanswered a candidate is of the generation that it names, or of
+    the new one.
+    """
+    # webrtc-pc #dom-peerconnection-addicecandidate
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        old = ufrag_of(pair.offerer.localDescription)
+        offer = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(offer)
+        new = ufrag_of(offer)
+        candidate = renamed(candidates(offer)[0], old if named == "current" else new)
+        if named == "none":
+            candidate.usernameFragment = None
+        await pair.answerer.addIceCandidate(candidate)
+        found = [
+            PORT in [y.port for y in x.connection.remote_candidates]
+            for x in ice_transport(pair.answerer).generations
+        ]
+        # The old generation has had all its candidates, and ignores what comes after.
+        assert found == [False, named != "current"]
+
+
+@pytest.mark.parametrize("by", ["mid", "index"])
+async def test_section_named_once(network: Network, by: str) -> None:
+    """
+    A candidate which names its section in one way gets there, and nowhere else.
+    """
+    async with connected_pair(network) as pair:
+        # This one has no section yet, and so neither mid nor index.
+        pair.answerer.addTransceiver("audio")
+        offer = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(offer)
+        candidate = renamed(candidates(offer)[0], ufrag_of(offer))
+        candidate.sdpMid = "0" if by == "mid" else None
+        candidate.sdpMLineIndex = 0 if by == "index" else None
+        await pair.answerer.addIceCandidate(candidate)
+        other, transport = ice_transports(pair.answerer)
+        for x, expected in ((transport, True), (other, False)):
+            *_, generation = x.generations
+            ports = [y.port for y in generation.connection.remote_candidates]
+            assert (PORT in ports) == expected
+        (shown,) = sections(pair.answerer.remoteDescription)
+        assert PORT in [x.port for x in shown.ice_candidates]
+        await pair.answerer.setLocalDescription()
+        await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
+        await switched(pair.offerer, pair.answerer)
+
+
+async def test_without_section(network: Network) -> None:
+    """
+    A candidate has to name its section.
+    """
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        (candidate,) = candidates(pair.offerer.localDescription)
+        candidate.sdpMid = candidate.sdpMLineIndex = None
+        with pytest.raises(ValueError, match="either sdpMid or sdpMLineIndex"):
+            await pair.answerer.addIceCandidate(candidate)
+
+
+async def test_after_the_end(network: Network) -> None:
+    """
+    A candidate which comes after the end of candidates is ignored.
+    """
+    # RFC 8838 section 14
+    async with connected_pair(network) as pair, unharmed(network, pair):
+        (candidate,) = candidates(pair.offerer.localDescription)
+        username = ufrag_of(pair.offerer.localDescription)
+        known = ice_transport(pair.answerer).getRemoteCandidates()
+        await pair.answerer.addIceCandidate(renamed(candidate, username))
+        assert ice_transport(pair.answerer).getRemoteCandidates() == known
+
+
+async def test_end_while_unanswered(network: Network) -> None:
+    """
+    An end of candidates, which names no generation, ends none that is still to come.
+    """
+    async with connected_pair(network) as pair:
+        offer = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(offer)
+        await pair.answerer.addIceCandidate(None)
+        candidate = renamed(candidates(offer)[0], ufrag_of(offer))
+        await pair.answerer.addIceCandidate(candidate)
+        *_, pending = ice_transport(pair.answerer).generations
+        assert PORT in [x.port for x in pending.connection.remote_candidates]
