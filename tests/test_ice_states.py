@@ -19,7 +19,7 @@ from .agents import (
     restart,
     states_of,
 )
-from .calls import ice_transport, offered
+from .calls import answered, ice_transport, offered
 from .calls import restart as restart_call
 from .network import Network
 from .utils import History, connected_pair, negotiate, states, until
@@ -175,6 +175,25 @@ async def test_first_connection_fails(
         ]
     await restart_call(*peers)
     await asyncio.gather(*(x.close() for x in peers))
+
+
+async def test_first_connection_with_a_late_answer(network: Network) -> None:
+    """
+    An answerer whose first checks have failed connects when the offerer, who has got
+    the answer late, checks it.
+    """
+    offerer = network.at("alice", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
+    answerer = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
+    history = states(answerer)
+    channel = offerer.createDataChannel("test")
+    network.cut()
+    answer = await answered(answerer, await offered(offerer))
+    await until(lambda: answerer.iceConnectionState == "failed", timeout=70)
+    network.heal()
+    await offerer.setRemoteDescription(answer)
+    await until(lambda: channel.readyState == "open")
+    assert history.ice == ["new", "checking", "failed", "completed"]
+    await asyncio.gather(offerer.close(), answerer.close())
 
 
 async def test_restart_before_the_first_connection(network: Network) -> None:
