@@ -16,22 +16,25 @@ from .utils import LIMIT
 class Pictures(MediaStreamTrack):
     """
     Small pictures, 20 a second.
+
+    :param interval: Another time between two of them, in seconds.
     """
 
     kind = "video"
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = 0.05) -> None:
         super().__init__()
+        self._interval = interval
         self._time = 0
 
     async def recv(self) -> VideoFrame:
         if self.readyState != "live":
             raise MediaStreamError
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(self._interval)
         frame = VideoFrame(width=32, height=32)
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
-        self._time += 4500
+        self._time += round(self._interval * 90000)
         frame.pts = self._time
         frame.time_base = fractions.Fraction(1, 90000)
         return frame

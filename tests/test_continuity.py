@@ -13,7 +13,7 @@ import pytest
 from aiortc_restart import RTCDataChannel, RTCPeerConnection
 
 from .calls import ice_transport, restart
-from .media import add_media, flowing, packets_lost
+from .media import Pictures, add_media, flowing, packets_lost
 from .network import Network
 from .utils import Pair, connected_pair, until
 
@@ -151,12 +151,17 @@ async def test_media(network: Network) -> None:
             assert [await packets_lost(x) for x in pc.getReceivers()] == [0, 0]
 
 
+def add_slow_media(*pcs: RTCPeerConnection) -> None:
+    for pc in pcs:
+        pc.addTrack(Pictures(interval=0.5))
+
+
 @pytest.mark.parametrize("seconds", [2, 45], ids=["unnoticed", "failed"])
 async def test_restart_of_a_dead_path(network: Network, seconds: int) -> None:
     """
     After a change of address a restart brings back the same call, with all messages.
     """
-    async with connected_pair(network, prepare=add_media) as pair:
+    async with connected_pair(network, prepare=add_slow_media) as pair:
         both = [pair.offerer, pair.answerer]
         received: list[str] = []
         pair.remote_channel.on("message", received.append)

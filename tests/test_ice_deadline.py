@@ -12,10 +12,13 @@ from aiortc_restart import RTCConfiguration, RTCIceTransport
 
 from .agents import (
     accept_restart,
+    active,
     answer_restart,
     connected_transports,
     current,
+    exchange,
     offer_restart,
+    socket_address,
     states_of,
 )
 from .calls import ice_transport
@@ -177,6 +180,38 @@ async def test_old_path_is_lost_after_the_deadline(network: Network) -> None:
         network.filter = None
         await restart_call(pair.offerer, pair.answerer)
         await pair.exchange()
+
+
+@pytest.mark.parametrize("outage", [8.0, None])
+async def test_new_path_dies_while_its_pair_is_nominated(
+    network: Network, outage: float | None
+) -> None:
+    """
+    A new path which dies between its check and its nomination, for a time or for good,
+    does not take the old path with it.
+    """
+    async with connected_transports(network) as (alice, bob):
+        known = {socket_address(active(x)) for x in (alice, bob)}
+        died: list[float] = []
+
+        def is_alive(datagram: Datagram) -> bool:
+            if datagram.source in known:
+                return True
+            message = datagram.message
+            if message is not None and "USE-CANDIDATE" in message.attributes:
+                died.append(network.now)
+            if not died:
+                return True
+            return outage is not None and network.now - died[0] > outage
+
+        network.filter = is_alive
+        await accept_restart(
+            alice, await answer_restart(bob, await offer_restart(alice))
+        )
+        await until(lambda: bool(died))
+        await asyncio.sleep(60)
+        assert alice.state == bob.state == "completed"
+        await exchange(alice, bob)
 
 
 async def test_log(network: Network, caplog: pytest.LogCaptureFixture) -> None:

@@ -118,6 +118,18 @@ async def test_orders_of_the_answerer(network: Network, order: tuple[str, ...]) 
         await exchange(alice, bob)
 
 
+async def test_answer_before_gathering(network: Network) -> None:
+    """
+    Checks begin by gathering, if nobody has asked for it before.
+    """
+    async with connected_transports(network) as (alice, bob):
+        alice.begin(create_credentials())
+        offer = Signal(alice.iceGatherer.getLocalParameters(), [])
+        await accept_restart(alice, await answer_restart(bob, offer))
+        await switched(alice, bob)
+        await exchange(alice, bob)
+
+
 def current_gathering(
     transport: RTCIceTransport, until_set: asyncio.Event
 ) -> asyncio.Task[None]:

@@ -29,7 +29,7 @@ class ConnectionObserver(Protocol):
         """No more data can be sent: consent expired, or the connection is closed."""
 
     def pair_selected(self) -> None:
-        """Data is sent on another pair than before."""
+        """Data is sent on another pair than before, or its nomination is done."""
 
     def path_lost(self) -> None:
         """The socket or the TURN allocation of the nominated pair is gone."""
@@ -100,6 +100,13 @@ class Connection(_aiortc.Connection):
         return any(now - x.sent_time > DOUBT_DELAY for x in self._consent_requests)
 
     @property
+    def nominated(self) -> bool:
+        """
+        Whether the nomination is done.
+        """
+        return bool(self._nominated_pairs)
+
+    @property
     def selected_pair(self) -> aioice.ice.CandidatePair | None:
         """
         The pair on which data is sent, or `None`.
@@ -120,16 +127,17 @@ class Connection(_aiortc.Connection):
     ) -> aioice.stun.Message:
         if nominate and pair is not self.selected_pair:
             self._nominee = pair
-            self._tell_if_selected(None)
+            self._tell_if_selected()
         return super().build_request(pair, nominate)
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
-        selected = self.selected_pair
+        before = self.selected_pair, self.nominated
         if pair is self._nominee and pair.state != pair.State.SUCCEEDED:
             self._nominee = None
             self._nominating_components.discard(pair.component)
         super().check_complete(pair)
-        self._tell_if_selected(selected)
+        if before != (self.selected_pair, self.nominated):
+            self._tell_if_selected()
 
     def check_incoming(
         self,
@@ -258,9 +266,8 @@ class Connection(_aiortc.Connection):
         transactions = request.pair.protocol.transactions
         transactions.pop(request.message.transaction_id, None)
 
-    def _tell_if_selected(self, before: aioice.ice.CandidatePair | None) -> None:
-        pair = self.selected_pair
-        if pair is not None and pair is not before and self.observer is not None:
+    def _tell_if_selected(self) -> None:
+        if self.selected_pair is not None and self.observer is not None:
             self.observer.pair_selected()
 
     def _request_consent(

@@ -73,6 +73,7 @@ class IceGeneration:
         "Whether connectivity checks have begun."
         self._answerer = False
         self._first_check = asyncio.Event()
+        self._kept_sockets = False
         self._gathering: asyncio.Task[None] | None = None
         self._remote_candidates_end = False
         self._tasks = Tasks(f"{self!r}")
@@ -97,7 +98,12 @@ class IceGeneration:
         """
         Whether the call may be switched to it.
         """
-        return self.connected and not self.lost and not self._waits_for_peer
+        return (
+            self.connected
+            and not self.lost
+            and not self._waits_for_peer
+            and not self._waits_for_nomination
+        )
 
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         # None is trickled after end-of-candidates (RFC 8838 section 13).
@@ -145,7 +151,7 @@ class IceGeneration:
         remote: aiortc.RTCIceParameters,
         *,
         answerer: bool = False,
-        polite: bool = True,
+        kept_sockets: bool = False,
         timeout: float | None = None,
     ) -> None:
         """
@@ -154,7 +160,9 @@ class IceGeneration:
         :param remote: The peer's credentials.
         :param answerer: Whether the call is switched to it only when the peer has sent
                          a check.
-        :param polite: Whether an answerer leaves the first check to the peer.
+        :param kept_sockets: Whether the peer goes on with the sockets of the generation
+                             before. Such a peer may send no check of its own accord,
+                             so it is not waited for (werift).
         :param timeout: When to give up, in seconds from now.
         """
         if self.started:
@@ -167,7 +175,8 @@ class IceGeneration:
         self.connection.remote_is_lite = True
         self.connection.remote_username = remote.usernameFragment
         self.connection.remote_password = remote.password
-        self._tasks.create(self._connect(polite, timeout), "connect")
+        self._kept_sockets = kept_sockets
+        self._tasks.create(self._connect(timeout), "connect")
         self._tasks.create(self._watch(), "watch")
 
     def use(self) -> None:
@@ -207,6 +216,12 @@ class IceGeneration:
     # Private
 
     @property
+    def _waits_for_nomination(self) -> bool:
+        # Only without a path is there haste (RFC 8445 section 12.1): a new one may die
+        # in this round trip, and werift refuses what comes before the nomination.
+        return not self.connection.nominated and not self._path_in_doubt
+
+    @property
     def _waits_for_peer(self) -> bool:
         # A peer that offered reads media on the new pair only when it has the answer,
         # which its first check proves (Firefox drops what comes earlier).
@@ -229,12 +244,12 @@ class IceGeneration:
         if self.owner is not None and self.connected:
             self.owner.generation_changed(self)
 
-    async def _connect(self, polite: bool, deadline: float | None) -> None:
+    async def _connect(self, deadline: float | None) -> None:
         try:
             async with asyncio.timeout(deadline):
                 if self.restart:
                     await self.gather()
-                if polite and self._waits_for_peer:
+                if not self._kept_sockets and self._waits_for_peer:
                     await self._wait_for_peer()
                 await self.connection.connect()
                 await self._confirm_nomination()

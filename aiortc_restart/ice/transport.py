@@ -265,13 +265,14 @@ class RTCIceTransport(BaseIceTransport):
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
-        # A peer which keeps its sockets may send no check of its own accord (werift),
-        # so it is not waited for; it is not one for which the wait is good.
         kept = _addresses(previous.connection.remote_candidates) & _addresses(
             generation.connection.remote_candidates
         )
         generation.start(
-            remote, answerer=answerer, polite=not kept, timeout=self._restart_timeout
+            remote,
+            answerer=answerer,
+            kept_sockets=bool(kept),
+            timeout=self._restart_timeout,
         )
         self._update_state()
 
