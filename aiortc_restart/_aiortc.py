@@ -30,6 +30,8 @@ import aiortc.rtcrtptransceiver
 import aiortc.rtcsctptransport
 import aiortc.rtp
 import aiortc.sdp
+import OpenSSL.SSL
+from pyee.asyncio import AsyncIOEventEmitter
 
 REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
 
@@ -39,9 +41,9 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
         "_closing _early_checks _nominated _nominating _protocols _query_consent_task "
-        "_remote_candidates _tie_breaker build_request check_complete check_incoming "
-        "close connect data_received gather_candidates protocol_lost query_consent "
-        "request_received switch_role".split(),
+        "_remote_candidates _remote_candidates_resolving _tie_breaker build_request "
+        "check_complete check_incoming close connect data_received gather_candidates "
+        "protocol_lost query_consent request_received switch_role".split(),
     ),
     (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
     (
@@ -152,6 +154,11 @@ class Connection(aioice.Connection):
         return [(x._network_host, x.port) for x in self._remote_candidates]
 
     @property
+    def _remotes_expected(self) -> int:
+        # Those whose names are being resolved count, too.
+        return len(self._remote_candidates) + self._remote_candidates_resolving
+
+    @property
     def _nominated_pairs(self) -> dict[int, aioice.ice.CandidatePair]:
         return self._nominated
 
@@ -195,7 +202,29 @@ def random_ice_string(length: int) -> str:
     return aioice.utils.random_string(length)
 
 
-class RTCIceGatherer(aiortc.RTCIceGatherer):
+class Emitter(AsyncIOEventEmitter):
+    """
+    An emitter whose handlers cannot break what emits.
+    """
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        """
+        Call the handlers of an event. What they raise goes to the event loop's
+        exception handler, as it must not end the step which emits the event.
+        """
+        try:
+            return super().emit(event, *args, **kwargs)
+        except Exception as exc:
+            if event == "error":
+                # It comes from a handler of another event.
+                raise
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f'Exception in a handler of "{event}"', "exception": exc}
+            )
+            return True
+
+
+class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
     """
     The base's gatherer, with its connection and state open to subclasses.
     """
@@ -225,7 +254,7 @@ class RTCIceGatherer(aiortc.RTCIceGatherer):
             self.__setState(state)
 
 
-class RTCIceTransport(aiortc.RTCIceTransport):
+class RTCIceTransport(Emitter, aiortc.RTCIceTransport):
     """
     The base's transport, with its state open to subclasses.
     """
@@ -248,7 +277,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             await super()._handle_rtcp_packet(packet)
 
 
-class RTCPeerConnection(aiortc.RTCPeerConnection):
+class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     """
     The base's connection: its slots as properties, its steps as hooks.
     """
@@ -461,6 +490,11 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         transceiver.receiver.__class__ = RTCRtpReceiver
         return transceiver
 
+    def __setSignalingState(self, state: str) -> None:
+        # A step which was under way when the connection was closed.
+        if state == "closed" or not self.__isClosed:
+            super().__setSignalingState(state)
+
     def __updateConnectionState(self) -> None:
         self._update_connection_state()
 
@@ -533,7 +567,11 @@ async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
     # 7.2.1), not from the window that the outage has collapsed.
     sctp._cwnd = max(sctp._cwnd, 3 * USERDATA_MAX_LENGTH)
     sctp._ssthresh = max(sctp._ssthresh, INITIAL_SSTHRESH)
-    await sctp._transmit()
+    try:
+        await sctp._transmit()
+    except (ConnectionError, OpenSSL.SSL.Error):
+        # DTLS was closed meanwhile, by either side.
+        pass
 
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:

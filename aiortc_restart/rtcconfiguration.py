@@ -14,9 +14,10 @@ class RTCConfiguration(aiortc.RTCConfiguration):
 
     iceRestartTimeout: float | None = 39.5
     """
-    When an ICE restart that does not succeed is given up, in seconds from the beginning
-    of its checks (RFC 8863 section 3). `None` for never. aioice sends a pair's last
-    check after 31.5 seconds; later only the peer's checks can find a path.
+    When an ICE restart that does not succeed is given up, in seconds from the moment
+    at which both descriptions are known (RFC 8863 section 3). `None` for never. aioice
+    sends a pair's last check after 31.5 seconds; later only the peer's checks can find
+    a path.
     """
 
     iceFailedTimeout: float | None = 60.0

@@ -1,13 +1,14 @@
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiortc
-from aiortc.exceptions import InvalidStateError
+from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import create_credentials
+from .ice import MAX_REMOTE_CANDIDATES, create_credentials
 from .negotiation import bundle, credentials
 from .negotiation.descriptions import (
     SessionOrigin,
@@ -55,6 +56,7 @@ class RTCPeerConnection(TransportOwner):
         )
         self._gathering_operation: Operation | None = None
         self._numbers = MediaNumbers()
+        self._closing: asyncio.Task[None] | None = None
         self._operations = OperationsChain(emptied=self._needed.chain_emptied)
         self._restore_sections: Callable[[], None] = lambda: None
         self._applied_local: SessionDescription | None = None
@@ -72,20 +74,31 @@ class RTCPeerConnection(TransportOwner):
         :param candidate: The new remote candidate or `None` to signal
                             end-of-candidates.
 
+        :raises InvalidStateError: if the connection is closed.
         :raises OperationError: if the `usernameFragment` is in no remote description
-                                which is in force (webrtc-pc
-                                #dom-peerconnection-addicecandidate).
+                                which is in force, or the m-section is in none
+                                (webrtc-pc #dom-peerconnection-addicecandidate).
         """
         async with self._operation():
             if candidate is not None:
-                candidate = self._locate(candidate)
-            await super().addIceCandidate(candidate)
+                located = self._locate(candidate)
+                if located is None:
+                    return
+                candidate = located
+        # A name may take long to resolve, and nothing waits for it.
+        await super().addIceCandidate(candidate)
 
     async def close(self) -> None:
         """
         Terminate the ICE agent, ending ICE processing and streams.
         """
         self._operations.close(InvalidStateError("RTCPeerConnection is closed"))
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="close")
+        # Who waits may be cancelled; what was begun is brought to its end.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         await super().close()
         await self._tasks.cancel()
 
@@ -252,6 +265,10 @@ class RTCPeerConnection(TransportOwner):
         super()._validate_description(description, is_local)
         for media in description.media:
             credentials.validate(media)
+            if media.dtls is None or not media.dtls.fingerprints:
+                raise ValueError(
+                    f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
+                )
         if is_local:
             self._apply_local_credentials(description)
             self._applied_local = description
@@ -270,10 +287,14 @@ class RTCPeerConnection(TransportOwner):
 
         :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
         """
-        self._assert_not_closed()
+        self._assert_open()
         async with self._operations.operation() as operation:
-            self._assert_not_closed()
+            self._assert_open()
             yield operation
+
+    def _assert_open(self) -> None:
+        if self._closing is not None:
+            raise InvalidStateError("RTCPeerConnection is closed")
 
     def _apply_local_credentials(self, description: SessionDescription) -> None:
         """
@@ -312,7 +333,11 @@ class RTCPeerConnection(TransportOwner):
         ]
         if description.type != "offer":
             for transport, media in sections:
-                if transport is not None and transport.remote_parameters is not None:
+                if (
+                    transport is not None
+                    and transport.started
+                    and transport.remote_parameters is not None
+                ):
                     check_answer(
                         media, transport.remote_parameters, transport.restarting
                     )
@@ -413,22 +438,35 @@ class RTCPeerConnection(TransportOwner):
             self._local_credentials_to_replace = set()
         self._needed.reset()
 
-    def _locate(self, candidate: aiortc.RTCIceCandidate) -> aiortc.RTCIceCandidate:
+    def _locate(
+        self, candidate: aiortc.RTCIceCandidate
+    ) -> aiortc.RTCIceCandidate | None:
         """
-        Complete the identification of a candidate's m-section.
+        Complete the identification of a candidate's m-section, or return `None` if that
+        has more than enough.
 
         The base would also find a transceiver without an m-section, if one of the two
         is missing.
+
+        :raises OperationError: if the remote description has no such section.
         """
-        for i, media in enumerate(
-            media_sections(self._pending_remote or self._current_remote)
-        ):
+        remote = self._pending_remote or self._current_remote
+        for i, media in enumerate(media_sections(remote)):
             if candidate.sdpMid == media.rtp.muxId or (
                 candidate.sdpMid is None and candidate.sdpMLineIndex == i
             ):
+                if len(media.ice_candidates) >= MAX_REMOTE_CANDIDATES:
+                    return None
                 return dataclasses.replace(
                     candidate, sdpMid=media.rtp.muxId, sdpMLineIndex=i
                 )
+        named = candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
+        if remote is not None and named:
+            raise OperationError(
+                f'Cannot add a candidate of media section "{candidate.sdpMid}" with '
+                f"index {candidate.sdpMLineIndex}: the remote description has none"
+            )
+        # The base takes candidates before the remote description, and so do we.
         return candidate
 
     def _set_numbers(

@@ -287,16 +287,31 @@ def test_share_tag_section() -> None:
     assert str(shared) == before
 
 
-@pytest.mark.parametrize("group", ["a=group:BUNDLE 7 a\r\n", ""])
-def test_share_tag_section_unknown(group: str) -> None:
+def test_share_tag_section_none() -> None:
     """
-    A tag without a section, or no group at all, changes nothing.
+    No group, or one of sections which do not exist, changes nothing.
+    """
+    for group in ("", "a=group:BUNDLE 7 8\r\n"):
+        shared = SessionDescription.parse(
+            BUNDLED.replace("a=group:BUNDLE a b 7\r\n", group)
+        )
+        before = str(shared)
+        restore = bundle.share_tag_section(shared)
+        assert str(shared) == before
+        restore()
+        assert str(shared) == before
+
+
+def test_share_tag_section_unknown() -> None:
+    """
+    A tag without a section is passed over, until the description says it again.
     """
     shared = SessionDescription.parse(
-        BUNDLED.replace("a=group:BUNDLE a b 7\r\n", group)
+        BUNDLED.replace("a=group:BUNDLE a b 7\r\n", "a=group:BUNDLE 7 a b\r\n")
     )
     before = str(shared)
     restore = bundle.share_tag_section(shared)
-    assert str(shared) == before
+    assert bundle.bundled_mids(shared) == ["a", "b"]
+    assert shared.media[0].ice == shared.media[1].ice
     restore()
     assert str(shared) == before

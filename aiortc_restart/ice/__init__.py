@@ -3,10 +3,12 @@ How packets get across: no SDP and no negotiation (RFC 8445, RFC 8838, RFC 7675)
 """
 
 from .candidate import RTCIceCandidate, RTCIceCandidatePair
+from .connection import MAX_REMOTE_CANDIDATES
 from .gatherer import RTCIceGatherer, create_credentials
 from .transport import RTCIceTransport
 
 __all__ = [
+    "MAX_REMOTE_CANDIDATES",
     "RTCIceCandidate",
     "RTCIceCandidatePair",
     "RTCIceGatherer",

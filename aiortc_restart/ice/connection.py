@@ -31,6 +31,9 @@ class ConnectionObserver(Protocol):
     def pair_selected(self) -> None:
         """Data is sent on another pair than before, or its nomination is done."""
 
+    def pair_unselected(self) -> None:
+        """The pair that was being nominated could not be."""
+
     def path_lost(self) -> None:
         """The socket or the TURN allocation of the nominated pair is gone."""
 
@@ -119,7 +122,11 @@ class Connection(_aiortc.Connection):
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
-        if remote_candidate is None or len(self._known_remotes) < MAX_REMOTE_CANDIDATES:
+        if remote_candidate is None or (
+            self._remotes_expected < MAX_REMOTE_CANDIDATES
+            # asyncio closes a socket which is asked to send to another port.
+            and 0 < remote_candidate.port < 65536
+        ):
             await super().add_remote_candidate(remote_candidate)
 
     def build_request(
@@ -138,6 +145,8 @@ class Connection(_aiortc.Connection):
         super().check_complete(pair)
         if before != (self.selected_pair, self.nominated):
             self._tell_if_selected()
+            if self.selected_pair is None and self.observer is not None:
+                self.observer.pair_unselected()
 
     def check_incoming(
         self,

@@ -206,6 +206,12 @@ class IceGeneration:
         self.connected = True
         self._changed()
 
+    def pair_unselected(self) -> None:
+        if self.in_use:
+            self.path_lost()
+        else:
+            self.connected = False
+
     def path_lost(self) -> None:
         self._tasks.create(self.connection.close(), "close")
 

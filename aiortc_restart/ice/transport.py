@@ -38,8 +38,8 @@ class RTCIceTransport(BaseIceTransport):
 
     :param gatherer: An :class:`RTCIceGatherer`.
     :param restartTimeout: When a restart that does not succeed is given up, in seconds
-                           from the beginning of its checks (RFC 8863 section 3).
-                           `None` for never.
+                           from the moment at which both descriptions are known (RFC
+                           8863 section 3). `None` for never.
     """
 
     def __init__(
@@ -128,6 +128,13 @@ class RTCIceTransport(BaseIceTransport):
         Whether a restart has been begun by a description and not been answered yet.
         """
         return self._pending is not None
+
+    @property
+    def started(self) -> bool:
+        """
+        Whether the peer's credentials are in use, and not only described.
+        """
+        return self._current.started
 
     async def addRemoteCandidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -354,7 +361,9 @@ class RTCIceTransport(BaseIceTransport):
         return self._current
 
     def _close(self, generation: IceGeneration) -> None:
-        generation.closed = True
+        # It decides nothing any more, though its sockets close only later.
+        generation.closed = generation.lost = True
+        generation.connection.observer = None
         self._retired.pop(generation, None)
         self._order_generations()
         self._closing.create(generation.close(), f"close {generation!r}")

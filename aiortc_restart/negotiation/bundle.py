@@ -42,19 +42,19 @@ def share_tag_section(
                    one to be the BUNDLE-tag.
     :return: A function which has the description say again what it said.
     """
-    mids = bundled_mids(description)
     sections = {media.rtp.muxId: media for media in description.media}
-    tag = sections.get(mids[0]) if mids else None
-    if tag is None:
+    # The base would take an unknown BUNDLE-tag for a transport, and have none.
+    mids = [x for x in bundled_mids(description) if x in sections]
+    if not mids:
         return lambda: None
+    tag = sections[mids[0]]
     groups = description.group
     said = []
     for mid in mids[1:]:
-        media = sections.get(mid)
-        if media is not None:
-            said.append((media, {x: getattr(media, x) for x in TRANSPORT_ATTRIBUTES}))
-            for name in TRANSPORT_ATTRIBUTES:
-                setattr(media, name, getattr(tag, name))
+        media = sections[mid]
+        said.append((media, {x: getattr(media, x) for x in TRANSPORT_ATTRIBUTES}))
+        for name in TRANSPORT_ATTRIBUTES:
+            setattr(media, name, getattr(tag, name))
     set_bundled_mids(description, sorted(mids, key=lambda x: x not in set(owners)))
 
     def restore() -> None:

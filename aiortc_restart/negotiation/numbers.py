@@ -46,7 +46,9 @@ class MediaNumbers:
                 if number is not None and number in PAYLOAD_TYPES:
                     self._codecs[number] = codec
             for extension in media.rtp.headerExtensions:
-                self._extensions[extension.id] = extension.uri
+                # RFC 8285 section 4.3
+                if 0 < extension.id < 256:
+                    self._extensions[extension.id] = extension.uri
 
     def number_codecs(
         self,
@@ -73,6 +75,9 @@ class MediaNumbers:
                 if base is not None:
                     known.parameters["apt"] = base
                 known.payloadType = self._payload_type(known)
+                if known.payloadType is None or (is_rtx(codec) and base is None):
+                    # The peer has used up all numbers: this one is not offered.
+                    continue
                 rest.append(known)
             numbers[codec.payloadType] = known.payloadType
             renumbered.append(known)
@@ -86,22 +91,23 @@ class MediaNumbers:
         """
         Number the header extensions of an m-section which is new to the session.
         """
+        numbered = [(self._extension_id(x), x.uri) for x in available]
         return [
-            RTCRtpHeaderExtensionParameters(id=self._extension_id(x), uri=x.uri)
-            for x in available
+            RTCRtpHeaderExtensionParameters(id=number, uri=uri)
+            for number, uri in numbered
+            if number is not None
         ]
 
-    def _extension_id(self, extension: RTCRtpHeaderExtensionParameters) -> int:
+    def _extension_id(self, extension: RTCRtpHeaderExtensionParameters) -> int | None:
         for number, uri in self._extensions.items():
             if uri == extension.uri:
                 return number
         free = _first_free([extension.id, *EXTENSION_IDS], self._extensions)
         if free is not None:
             self._extensions[free] = extension.uri
-            return free
-        raise ValueError("No RTP header extension id is left")
+        return free
 
-    def _payload_type(self, codec: RTCRtpCodecParameters) -> int:
+    def _payload_type(self, codec: RTCRtpCodecParameters) -> int | None:
         wanted = codec.payloadType
         assert wanted is not None
         if wanted not in DYNAMIC_PAYLOAD_TYPES:
@@ -113,8 +119,7 @@ class MediaNumbers:
         free = _first_free([wanted, *PAYLOAD_TYPES], self._codecs)
         if free is not None:
             self._codecs[free] = codec
-            return free
-        raise ValueError("No RTP payload type is left")
+        return free
 
 
 def _first_free(wanted: list[int], taken: Container[int]) -> int | None:
