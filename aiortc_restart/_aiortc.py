@@ -7,9 +7,11 @@ with a single underscore.
 """
 
 import asyncio
+import functools
 import importlib.metadata
 import re
-from collections.abc import Callable, Collection, Iterator
+import types
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -277,12 +279,31 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             await super()._handle_rtcp_packet(packet)
 
 
+class RTCCertificate(aiortc.RTCCertificate):
+    """
+    The base's certificate, which computes its fingerprints once: each description asks
+    for them several times.
+    """
+
+    @functools.cached_property
+    def _fingerprints(self) -> list[aiortc.RTCDtlsFingerprint]:
+        return super().getFingerprints()
+
+    def getFingerprints(self) -> list[aiortc.RTCDtlsFingerprint]:
+        return list(self._fingerprints)
+
+
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     """
     The base's connection: its slots as properties, its steps as hooks.
     """
 
     _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
+
+    def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
+        super().__init__(configuration)
+        for certificate in self.__certificates:
+            certificate.__class__ = RTCCertificate
 
     # Slots
 
@@ -398,6 +419,12 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     # Steps
 
+    async def _create_answer_description(self) -> aiortc.sdp.SessionDescription:
+        return await _create_answer_description(self)
+
+    async def _create_offer_description(self) -> aiortc.sdp.SessionDescription:
+        return await _create_offer_description(self)
+
     def _assert_not_closed(self) -> None:
         self.__assertNotClosed()
 
@@ -509,6 +536,22 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
 def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     return bool(transceiver._preferred_codecs)
+
+
+def _without_text(
+    method: Callable[..., Coroutine[Any, Any, aiortc.RTCSessionDescription]],
+) -> Callable[..., Coroutine[Any, Any, aiortc.sdp.SessionDescription]]:
+    """
+    Return one of the base's methods, but for its last step, which turns a description
+    into text: parsing that again would be a fifth of the work of a restart.
+    """
+    assert isinstance(method, types.FunctionType)
+    names = {**method.__globals__, "wrap_session_description": lambda x: x}
+    return types.FunctionType(method.__code__, names, method.__name__)
+
+
+_create_answer_description = _without_text(aiortc.RTCPeerConnection.createAnswer)
+_create_offer_description = _without_text(aiortc.RTCPeerConnection.createOffer)
 
 
 def is_bundled(endpoint: "Endpoint") -> bool:

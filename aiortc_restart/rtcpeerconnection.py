@@ -15,7 +15,6 @@ from .negotiation.descriptions import (
     check_answer,
     describe_transport,
     media_sections,
-    parse,
     set_bundle,
     set_numbers,
     wrap,
@@ -51,7 +50,7 @@ class RTCPeerConnection(TransportOwner):
         self._needed = NegotiationNeeded(
             busy=lambda: len(self._operations) > 0,
             check=lambda: bool(self._local_credentials_to_replace),
-            stable=lambda: self.signalingState == "stable",
+            stable=lambda: self.signalingState == "stable" and self._closing is None,
             fire=self._fire_negotiation_needed,
         )
         self._gathering_operation: Operation | None = None
@@ -112,7 +111,7 @@ class RTCPeerConnection(TransportOwner):
         :rtype: :class:`RTCSessionDescription`
         """
         async with self._operation():
-            answer = parse(await super().createAnswer())
+            answer = await self._create_answer_description()
             self._origin.stamp(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
@@ -139,7 +138,7 @@ class RTCPeerConnection(TransportOwner):
         """
         async with self._operation():
             with self._offer_undone() as negotiated:
-                offer = parse(await super().createOffer())
+                offer = await self._create_offer_description()
                 self._set_numbers(offer, negotiated)
             return self._complete_offer(offer, iceRestart)
 

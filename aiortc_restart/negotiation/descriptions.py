@@ -71,12 +71,6 @@ def media_sections(description: SessionDescription | None) -> list[MediaDescript
     return description.media if description is not None else []
 
 
-def parse(description: aiortc.RTCSessionDescription) -> SessionDescription:
-    parsed = SessionDescription.parse(description.sdp)
-    parsed.type = description.type
-    return parsed
-
-
 def set_bundle(
     offer: SessionDescription,
     local: SessionDescription | None,

@@ -33,7 +33,10 @@ class NegotiationNeeded:
         """
         if self._update_when_empty:
             self._update_when_empty = False
-            self.update()
+            # Who awaits the step that has just ended is to see its end first, also
+            # through a task of its own, whose wake-up takes a turn of the loop.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.update)
 
     def reset(self) -> None:
         """
@@ -51,11 +54,8 @@ class NegotiationNeeded:
         if self._busy():
             self._update_when_empty = True
             return
-        # Step 2: Queue a task. Who awaits the operation that has just ended is to see
-        # its end first, also through a task of its own, whose wake-up takes a turn of
-        # the loop.
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, loop.call_soon, self._evaluate)
+        # Step 2: Queue a task.
+        asyncio.get_running_loop().call_soon(self._evaluate)
 
     def _evaluate(self) -> None:
         if self._busy():
