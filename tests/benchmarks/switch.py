@@ -28,8 +28,8 @@ MEDIA_LIMIT = 15.0
 PROBE = 35
 "An RTP payload type which nobody negotiates."
 
-PAUSE = 0.25
-"Seconds between two restarts, so that each begins in a call at rest."
+PAUSE = 3.3
+"Seconds between two restarts: the generation before has retired by then."
 
 
 async def run(quick: bool) -> list[Row]:
@@ -39,7 +39,7 @@ async def run(quick: bool) -> list[Row]:
     :param quick: Whether fewer rounds shall do.
     :rtype: list[Row]
     """
-    rounds = 7 if quick else 31
+    rounds = 7 if quick else 15
     data = await measure(Pair(OURS), rounds)
     with tempfile.TemporaryDirectory() as directory:
         video = Path(directory) / "video.webm"
