@@ -67,21 +67,21 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
     (
         aiortc.RTCSctpTransport,
-        "_bundled _cwnd _flight_size_decrease _maybe_abandon _rto _sent_queue "
-        "_t3_cancel _t3_handle _transmit _update_advanced_peer_ack_point".split(),
+        "_bundled _cwnd _flight_size_decrease _maybe_abandon _sent_queue "
+        "_t3_cancel _transmit _update_advanced_peer_ack_point".split(),
     ),
     (
         aiortc.RTCPeerConnection,
         [
             "_RTCPeerConnection__" + name
             for name in (
-                "assertNotClosed certificates closeTask cname configuration connect "
+                "assertNotClosed certificates closeTask configuration connect "
                 "createDtlsTransport createTransceiver currentLocalDescription "
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
                 "iceTransports isClosed localRtp pendingLocalDescription "
                 "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
                 "sctpRemoteCaps sctpRemotePort sctp_mline_index setSignalingState "
-                "stream_id transceivers updateConnectionState "
+                "transceivers updateConnectionState "
                 "updateIceConnectionState updateIceGatheringState "
                 "validate_description"
             ).split()
