@@ -1,0 +1,58 @@
+"""
+The door to aiortc's and aioice's private names: no other room knows them.
+
+The classes in it carry the names of the base's, so that the base's name mangling
+applies to them too: properties re-publish its slots and hooks its steps, under names
+with a single underscore.
+"""
+
+from .requirements import PRIVATE_NAMES, check_requirements, missing_names
+
+check_requirements()
+
+from .connection import RTCPeerConnection  # noqa: E402 - only where the base fits
+from .emitter import Emitter  # noqa: E402
+from .ice import (  # noqa: E402
+    Connection,
+    RTCIceGatherer,
+    RTCIceTransport,
+    random_ice_string,
+)
+from .media import (  # noqa: E402
+    Endpoint,
+    NegotiatedMedia,
+    RTCCertificate,
+    RTCRtpReceiver,
+    expect_overtaking,
+    has_preferred_codecs,
+    is_bundled,
+    mline_index,
+    retransmit_now,
+    role_kept,
+    send_keyframe,
+    set_mline_index,
+)
+
+__all__ = [
+    "PRIVATE_NAMES",
+    "Connection",
+    "Emitter",
+    "Endpoint",
+    "NegotiatedMedia",
+    "RTCCertificate",
+    "RTCIceGatherer",
+    "RTCIceTransport",
+    "RTCPeerConnection",
+    "RTCRtpReceiver",
+    "check_requirements",
+    "expect_overtaking",
+    "has_preferred_codecs",
+    "is_bundled",
+    "missing_names",
+    "mline_index",
+    "random_ice_string",
+    "retransmit_now",
+    "role_kept",
+    "send_keyframe",
+    "set_mline_index",
+]

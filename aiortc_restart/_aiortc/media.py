@@ -1,0 +1,121 @@
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiortc
+import aiortc.rtcrtpparameters
+import aiortc.rtcsctptransport
+import aiortc.rtp
+import OpenSSL.SSL
+
+USERDATA_MAX_LENGTH = aiortc.rtcsctptransport.USERDATA_MAX_LENGTH
+
+# "Arbitrarily high" (RFC 9260 section 7.2.1); the base takes the peer's first window.
+INITIAL_SSTHRESH = 1024 * 1024
+
+
+NegotiatedMedia = tuple[
+    list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
+]
+
+Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
+"What an m-section describes."
+
+
+class RTCRtpReceiver(aiortc.RTCRtpReceiver):
+    """
+    The base's receiver, whose track outlives an RTCP BYE.
+    """
+
+    async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
+        # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
+        # re-offer, and then goes on with the same SSRC. To the W3C a BYE mutes a track
+        # (webrtc-pc, #mediastreamtrack-network-use), it does not end it. The end of
+        # the DTLS transport does.
+        if not isinstance(packet, aiortc.rtp.RtcpByePacket):
+            await super()._handle_rtcp_packet(packet)
+
+
+class RTCCertificate(aiortc.RTCCertificate):
+    """
+    The base's certificate, which computes its fingerprints once: each description asks
+    for them several times.
+    """
+
+    @functools.cached_property
+    def _fingerprints(self) -> list[aiortc.RTCDtlsFingerprint]:
+        return super().getFingerprints()
+
+    def getFingerprints(self) -> list[aiortc.RTCDtlsFingerprint]:
+        return list(self._fingerprints)
+
+
+def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
+    return bool(transceiver._preferred_codecs)
+
+
+def is_bundled(endpoint: "Endpoint") -> bool:
+    """
+    Whether an endpoint uses the transport of another one.
+    """
+    return endpoint._bundled
+
+
+def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
+    return transceiver._get_mline_index()
+
+
+def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) -> None:
+    transceiver._set_mline_index(index)  # type: ignore[arg-type]
+
+
+@contextmanager
+def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
+    """
+    Keep the roles of DTLS associations which exist, whatever is negotiated: only a new
+    association has new roles (RFC 8842 section 5.5).
+    """
+    roles = [(x, x._role) for x in transports if x.state != "new"]
+    try:
+        yield
+    finally:
+        for transport, role in roles:
+            transport._set_role(role)
+
+
+def expect_overtaking(sctp: aiortc.RTCSctpTransport) -> None:
+    """
+    Do not take what is in flight on the old path for lost because packets on the new
+    one overtake it: a message which may not be sent again would be abandoned. Real
+    losses are found by the timer.
+    """
+    for chunk in sctp._sent_queue:
+        chunk._misses = -(10**6)
+
+
+async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
+    """
+    Send again what was lost with the path, without waiting for the timer, which has
+    been backed off meanwhile, and without taking the outage for congestion.
+    """
+    if not sctp._sent_queue:
+        return
+    for chunk in sctp._sent_queue:
+        if not sctp._maybe_abandon(chunk):
+            chunk._retransmit = True
+        sctp._flight_size_decrease(chunk)
+    sctp._update_advanced_peer_ack_point()
+    sctp._t3_cancel()
+    # A new path begins with slow start, from its initial window (RFC 9260 section
+    # 7.2.1), not from the window that the outage has collapsed.
+    sctp._cwnd = max(sctp._cwnd, 3 * USERDATA_MAX_LENGTH)
+    sctp._ssthresh = max(sctp._ssthresh, INITIAL_SSTHRESH)
+    try:
+        await sctp._transmit()
+    except (ConnectionError, OpenSSL.SSL.Error):
+        # DTLS was closed meanwhile, by either side.
+        pass
+
+
+def send_keyframe(sender: aiortc.RTCRtpSender) -> None:
+    sender._send_keyframe()

@@ -1,0 +1,100 @@
+import importlib.metadata
+import re
+from collections.abc import Callable
+
+import aioice.ice
+import aioice.stun
+import aiortc.rtcrtptransceiver
+
+REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
+
+# What this file uses of each class: methods by their names, and the slots which the
+# constructor fills.
+PRIVATE_NAMES: list[tuple[type, list[str]]] = [
+    (
+        aioice.ice.Connection,
+        "_closing _early_checks _nominated _nominating _protocols _query_consent_task "
+        "_remote_candidates _remote_candidates_resolving _tie_breaker build_request "
+        "check_complete check_incoming close connect data_received gather_candidates "
+        "protocol_lost query_consent request_received switch_role".split(),
+    ),
+    (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
+    (
+        aiortc.RTCIceGatherer,
+        ["_RTCIceGatherer__setState", "_RTCIceGatherer__state", "_connection"],
+    ),
+    (
+        aiortc.RTCIceTransport,
+        "_RTCIceTransport__setState _RTCIceTransport__state _connection _recv "
+        "_role_set _send".split(),
+    ),
+    (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
+    (
+        aiortc.rtcrtptransceiver.RTCRtpTransceiver,
+        "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
+        "_preferred_codecs _setCurrentDirection _set_mline_index".split(),
+    ),
+    (aiortc.RTCRtpSender, ["_send_keyframe"]),
+    (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
+    (
+        aiortc.RTCSctpTransport,
+        "_bundled _cwnd _flight_size_decrease _maybe_abandon _sent_queue "
+        "_t3_cancel _transmit _update_advanced_peer_ack_point".split(),
+    ),
+    (
+        aiortc.RTCPeerConnection,
+        [
+            "_RTCPeerConnection__" + name
+            for name in (
+                "assertNotClosed certificates closeTask configuration connect "
+                "createDtlsTransport createTransceiver currentLocalDescription "
+                "currentRemoteDescription dtlsTransports gather iceConnectionState "
+                "iceTransports isClosed localRtp pendingLocalDescription "
+                "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
+                "sctpRemoteCaps sctpRemotePort sctp_mline_index setSignalingState "
+                "transceivers updateConnectionState "
+                "updateIceConnectionState updateIceGatheringState "
+                "validate_description"
+            ).split()
+        ],
+    ),
+]
+
+
+def missing_names(names: list[tuple[type, list[str]]] = PRIVATE_NAMES) -> list[str]:
+    """
+    Return the names which the installed aiortc and aioice lack.
+    """
+    missing = []
+    for cls, wanted in names:
+        slots = cls.__init__.__code__.co_names  # type: ignore[misc]
+        missing += [
+            f"{cls.__module__}.{cls.__name__}.{name}"
+            for name in wanted
+            if not hasattr(cls, name) and name not in slots
+        ]
+    return missing
+
+
+def check_requirements(
+    version: Callable[[str], str] = importlib.metadata.version,
+    names: list[tuple[type, list[str]]] = PRIVATE_NAMES,
+) -> None:
+    """
+    Check that the base is one which this package can stand on.
+
+    :raises ImportError: says which version is needed and which names are missing.
+    """
+    missing = missing_names(names)
+    for package, (lowest, limit) in REQUIREMENTS.items():
+        installed = version(package)
+        numbers = tuple(int(x) for x in re.findall(r"\d+", installed)[:2])
+        lacking = [name for name in missing if name.startswith(package + ".")]
+        if not lowest <= numbers < limit or lacking:
+            needed = ">={}.{},<{}.{}".format(*lowest, *limit)
+            raise ImportError(
+                f"aiortc_restart needs {package}{needed}, but {package} {installed} "
+                "is installed"
+                + (f", which lacks {', '.join(lacking)}" if lacking else "")
+                + f". Run: pip install '{package}{needed}'"
+            )
