@@ -23,6 +23,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         self._failed_timer: asyncio.TimerHandle | None = None
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
+        self._holding = False
         self._tasks = Tasks("RTCPeerConnection")
 
     def _create_ice_transport(self) -> RTCIceTransport:
@@ -44,6 +45,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
             ),
         )
+        transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
@@ -53,6 +55,15 @@ class TransportOwner(_aiortc.RTCPeerConnection):
     def _change_path(self, transport: RTCIceTransport) -> None:
         if self.sctp is not None and self.sctp.transport.transport is transport:
             _aiortc.expect_overtaking(self.sctp)
+
+    def _hold_transports(self, holding: bool) -> None:
+        """
+        Keep the transports from stopping, as those do that the base bundles away: a
+        description may fail, or be rolled back.
+        """
+        self._holding = holding
+        for transport in self._transports:
+            transport.held = holding
 
     def _join_bundle(self, description: SessionDescription | None) -> None:
         """
@@ -84,6 +95,16 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 _aiortc.send_keyframe(sender)
         if self.sctp is not None and self.sctp.transport.transport is transport:
             self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
+
+    def _reset_transports(self) -> None:
+        """
+        Have the transports forget the descriptions which have been rolled back.
+        """
+        live = next((x for x in self._ordered_transports() if x.started), None)
+        shared = live.local_parameters if live is not None else create_credentials()
+        for transport in self._transports:
+            transport.discard()
+            transport.reset(shared)
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -122,6 +143,13 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             self._starting[dtls] = True
             if not running:
                 self._tasks.create(self._start_transport(dtls), "start transport")
+
+    async def _stop_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        transport = dtls.transport
+        if isinstance(transport, RTCIceTransport):
+            transport.held = False
+        await dtls.stop()
+        await transport.stop()
 
     @property
     def _transports(self) -> list[RTCIceTransport]:

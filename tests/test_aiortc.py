@@ -25,15 +25,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
     "": 1,
     "rtcpeerconnection": 2,
-    "transports": 3,
-    "recovery": 4,
-    "negotiation": 4,
-    "ice": 4,
-    "stats": 4,
-    "_aiortc": 5,
-    "rtcconfiguration": 6,
-    "_tasks": 6,
-    "_version": 6,
+    "session": 3,
+    "transports": 4,
+    "recovery": 5,
+    "negotiation": 5,
+    "ice": 5,
+    "stats": 5,
+    "_aiortc": 6,
+    "rtcconfiguration": 7,
+    "_tasks": 7,
+    "_version": 7,
 }
 """
 The rooms of the package: each imports from rooms with a higher number only, or from

@@ -22,7 +22,10 @@ from .media import (  # noqa: E402
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
+    RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpTransceiver,
+    end_track,
     expect_overtaking,
     has_preferred_codecs,
     is_bundled,
@@ -32,6 +35,7 @@ from .media import (  # noqa: E402
     send_keyframe,
     set_mline_index,
 )
+from .saved import SavedConnection, Undone  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -40,11 +44,16 @@ __all__ = [
     "Endpoint",
     "NegotiatedMedia",
     "RTCCertificate",
+    "RTCDtlsTransport",
     "RTCIceGatherer",
     "RTCIceTransport",
     "RTCPeerConnection",
     "RTCRtpReceiver",
+    "RTCRtpTransceiver",
+    "SavedConnection",
+    "Undone",
     "check_requirements",
+    "end_track",
     "expect_overtaking",
     "has_preferred_codecs",
     "is_bundled",

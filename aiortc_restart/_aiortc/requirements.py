@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import aioice.ice
 import aioice.stun
+import aiortc.rtcrtpreceiver
 import aiortc.rtcrtptransceiver
 
 REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
@@ -32,10 +33,11 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
-        "_preferred_codecs _setCurrentDirection _set_mline_index".split(),
+        "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_send_keyframe"]),
-    (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
+    (aiortc.RTCRtpSender, ["_enabled", "_send_keyframe"]),
+    (aiortc.RTCRtpReceiver, ["_enabled", "_handle_rtcp_packet", "_track"]),
+    (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
         "_bundled _cwnd _flight_size_decrease _maybe_abandon _sent_queue "
@@ -47,12 +49,13 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
             "_RTCPeerConnection__" + name
             for name in (
                 "assertNotClosed certificates closeTask configuration connect "
-                "createDtlsTransport createTransceiver currentLocalDescription "
+                "createDtlsTransport createSctpTransport createTransceiver "
+                "currentLocalDescription "
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
                 "iceTransports isClosed localRtp pendingLocalDescription "
                 "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
-                "sctpRemoteCaps sctpRemotePort sctp_mline_index setSignalingState "
-                "transceivers updateConnectionState "
+                "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
+                "setSignalingState signalingState transceivers updateConnectionState "
                 "updateIceConnectionState updateIceGatheringState "
                 "validate_description"
             ).split()

@@ -6,6 +6,7 @@ import aioice.ice
 import aiortc
 
 from .._tasks import Tasks
+from .candidate import candidate_from_aioice
 from .connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -87,11 +88,25 @@ class IceGeneration:
         return self._gathering is not None and self._gathering.done()
 
     @property
+    def gathering(self) -> bool:
+        """
+        Whether gathering has begun. It may have ended.
+        """
+        return self._gathering is not None
+
+    @property
     def local(self) -> aiortc.RTCIceParameters:
         return aiortc.RTCIceParameters(
             usernameFragment=self.connection.local_username,
             password=self.connection.local_password,
         )
+
+    @property
+    def local_candidates(self) -> list[aiortc.RTCIceCandidate]:
+        return [
+            candidate_from_aioice(x, self.local)
+            for x in self.connection.local_candidates
+        ]
 
     @property
     def selectable(self) -> bool:
