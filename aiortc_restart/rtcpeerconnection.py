@@ -22,6 +22,11 @@ from .negotiation.descriptions import (
 from .negotiation.needed import NegotiationNeeded
 from .negotiation.numbers import MediaNumbers
 from .negotiation.operations import Operation, OperationsChain
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_modification,
+    copy_configuration,
+)
 from .transports import TransportOwner
 
 
@@ -40,7 +45,10 @@ class RTCPeerConnection(TransportOwner):
     `createOffer(iceRestart=True)` and the `"negotiationneeded"` event. An ICE restart
     which the peer offers is followed by answering it.
 
-    :param configuration: An optional :class:`RTCConfiguration`.
+    :param configuration: An optional :class:`RTCConfiguration`. It is copied.
+
+    :raises ValueError: if an option has no valid value, in particular if a URL is not
+                        one of a STUN or TURN server.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None = None) -> None:
@@ -142,6 +150,15 @@ class RTCPeerConnection(TransportOwner):
                 self._set_numbers(offer, negotiated)
             return self._complete_offer(offer, iceRestart)
 
+    def getConfiguration(self) -> RTCConfiguration:
+        """
+        Return a copy of the configuration, which may be changed and handed to
+        :meth:`setConfiguration`.
+
+        :rtype: :class:`RTCConfiguration`
+        """
+        return copy_configuration(self._settings)
+
     def restartIce(self) -> None:
         """
         Restart ICE, in the next negotiation: fires the `"negotiationneeded"` event, now
@@ -157,6 +174,31 @@ class RTCPeerConnection(TransportOwner):
         )
         if self._local_credentials_to_replace:
             self._needed.update()
+
+    def setConfiguration(self, configuration: aiortc.RTCConfiguration) -> None:
+        """
+        Change the configuration (webrtc-pc #set-the-configuration).
+
+        Other `iceServers`, or another `iceTransportPolicy`, are used when candidates
+        are gathered for the next time. If they have been gathered, or are being
+        gathered, the next offer restarts ICE (RFC 9429 section 4.1.18); to have one
+        made, call :meth:`restartIce`. Times count from now on; a restart whose checks
+        have begun keeps its own.
+
+        :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
+                              options count, so begin with :meth:`getConfiguration`.
+
+        :raises InvalidAccessError: if the username or the credential of a TURN server
+                                    is missing. Whatever is raised, nothing has changed.
+        :raises InvalidModificationError: if `bundlePolicy` or
+                                          `alwaysNegotiateDataChannels` is another.
+        :raises InvalidStateError: if the connection is closed.
+        :raises ValueError: if an option has no valid value, in particular if a URL is
+                            not one of a STUN or TURN server.
+        """
+        self._assert_open()
+        check_modification(self._settings, configuration)
+        self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(
         self, sessionDescription: aiortc.RTCSessionDescription | None = None
@@ -391,8 +433,10 @@ class RTCPeerConnection(TransportOwner):
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
         set_bundle(offer, self._current_local, self._current_remote)
-        if self._local_credentials_to_replace or (
-            restart and self._current_local is not None
+        if (
+            self._local_credentials_to_replace
+            or self._servers_changed()
+            or (restart and self._current_local is not None)
         ):
             fresh = create_credentials()
             for media in offer.media:

@@ -9,7 +9,11 @@ from . import _aiortc
 from ._tasks import Tasks
 from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
 from .negotiation import bundle
-from .rtcconfiguration import RTCConfiguration
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_configuration,
+    copy_configuration,
+)
 
 
 class TransportOwner(_aiortc.RTCPeerConnection):
@@ -19,11 +23,28 @@ class TransportOwner(_aiortc.RTCPeerConnection):
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
-        super().__init__(configuration)
+        configuration = configuration or RTCConfiguration()
+        check_configuration(configuration)
+        self._settings = copy_configuration(configuration)
+        super().__init__(self._settings)
+        self._failed_time: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._tasks = Tasks("RTCPeerConnection")
+
+    def _configure(self, configuration: RTCConfiguration) -> None:
+        """
+        Use another configuration from now on (webrtc-pc #set-the-configuration).
+        """
+        self._settings = self._configuration = configuration
+        for transport in self._transports:
+            transport.configure(
+                configuration.iceServers,
+                configuration.iceTransportPolicy,
+                configuration.iceRestartTimeout,
+            )
+        self._set_failed_timer()
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -31,18 +52,14 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             (x.iceGatherer.getLocalParameters() for x in self._ordered_transports()),
             create_credentials(),
         )
-        configuration = self._configuration
         gatherer = RTCIceGatherer(
-            iceServers=configuration.iceServers,
-            iceTransportPolicy=configuration.iceTransportPolicy,
+            iceServers=self._settings.iceServers,
+            iceTransportPolicy=self._settings.iceTransportPolicy,
             local_username=shown.usernameFragment,
             local_password=shown.password,
         )
         transport = RTCIceTransport(
-            gatherer,
-            restartTimeout=getattr(
-                configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
-            ),
+            gatherer, restartTimeout=self._settings.iceRestartTimeout
         )
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on(
@@ -84,6 +101,29 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 _aiortc.send_keyframe(sender)
         if self.sctp is not None and self.sctp.transport.transport is transport:
             self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
+
+    def _servers_changed(self) -> bool:
+        """
+        Whether the connection uses candidates of other servers, or another policy, than
+        the configuration now has, so that the next offer is to restart ICE (RFC 9429
+        section 4.1.18).
+        """
+        endpoints = [x for x in self.getTransceivers() if not x.stopped]
+        return any(
+            _transport_of(_dtls_of(x)).outdated
+            for x in (*endpoints, self.sctp)
+            if x is not None
+        )
+
+    def _set_failed_timer(self) -> None:
+        if self._failed_timer is not None:
+            self._failed_timer.cancel()
+            self._failed_timer = None
+        timeout = self._settings.iceFailedTimeout
+        if self._failed_time is not None and timeout is not None:
+            self._failed_timer = asyncio.get_running_loop().call_at(
+                self._failed_time + timeout, self._close_later
+            )
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -151,19 +191,10 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         failed = self.iceConnectionState == "failed" and any(
             x.state == "connected" for x in self._dtls_transports
         )
-        if failed and self._failed_timer is None:
-            timeout = getattr(
-                self._configuration,
-                "iceFailedTimeout",
-                RTCConfiguration.iceFailedTimeout,
-            )
-            if timeout is not None:
-                self._failed_timer = asyncio.get_running_loop().call_later(
-                    timeout, self._close_later
-                )
-        elif not failed and self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
+        if failed == (self._failed_time is not None):
+            return
+        self._failed_time = asyncio.get_running_loop().time() if failed else None
+        self._set_failed_timer()
 
     def _update_ice_connection_state(self) -> None:
         states = {x.state for x in self._transports}

@@ -34,6 +34,7 @@ ROOMS = {
     "rtcconfiguration": 6,
     "_tasks": 6,
     "_version": 6,
+    "exceptions": 7,
 }
 """
 The rooms of the package: each imports from rooms with a higher number only, or from
