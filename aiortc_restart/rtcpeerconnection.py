@@ -1,15 +1,15 @@
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiortc
-from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import MAX_REMOTE_CANDIDATES, create_credentials
+from .ice import create_credentials, is_end_of_candidates
 from .negotiation import bundle, credentials
+from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
     check_answer,
@@ -76,24 +76,27 @@ class RTCPeerConnection(TransportOwner):
 
         The specified candidate must have a value for either `sdpMid` or
         `sdpMLineIndex`. If it has a `usernameFragment`, it is added to the ICE
-        generation which that names, otherwise to the latest.
+        generation which that names, otherwise to the latest. What comes after the end
+        of a generation's candidates is ignored (RFC 8838 section 14).
 
-        :param candidate: The new remote candidate or `None` to signal
-                            end-of-candidates.
+        :param candidate: The new remote candidate, or `None` to signal
+                            end-of-candidates, or one whose `candidate` is empty to
+                            signal it for one m-section and generation. `None` names no
+                            generation, so it does not end the candidates of a restart.
 
         :raises InvalidStateError: if the connection is closed.
         :raises OperationError: if the `usernameFragment` is in no remote description
                                 which is in force, or the m-section is in none
                                 (webrtc-pc #dom-peerconnection-addicecandidate).
+        :raises ValueError: if the candidate has neither `sdpMid` nor `sdpMLineIndex`.
         """
+        if candidate is not None and not is_end_of_candidates(candidate):
+            check_named(candidate)
         async with self._operation():
-            if candidate is not None:
-                located = self._locate(candidate)
-                if located is None:
-                    return
-                candidate = located
+            transports = self._record_candidate(candidate)
         # A name may take long to resolve, and nothing waits for it.
-        await super().addIceCandidate(candidate)
+        for transport in transports:
+            await transport.addRemoteCandidate(candidate)
 
     async def close(self) -> None:
         """
@@ -480,37 +483,6 @@ class RTCPeerConnection(TransportOwner):
         ):
             self._local_credentials_to_replace = set()
         self._needed.reset()
-
-    def _locate(
-        self, candidate: aiortc.RTCIceCandidate
-    ) -> aiortc.RTCIceCandidate | None:
-        """
-        Complete the identification of a candidate's m-section, or return `None` if that
-        has more than enough.
-
-        The base would also find a transceiver without an m-section, if one of the two
-        is missing.
-
-        :raises OperationError: if the remote description has no such section.
-        """
-        remote = self._pending_remote or self._current_remote
-        for i, media in enumerate(media_sections(remote)):
-            if candidate.sdpMid == media.rtp.muxId or (
-                candidate.sdpMid is None and candidate.sdpMLineIndex == i
-            ):
-                if len(media.ice_candidates) >= MAX_REMOTE_CANDIDATES:
-                    return None
-                return dataclasses.replace(
-                    candidate, sdpMid=media.rtp.muxId, sdpMLineIndex=i
-                )
-        named = candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
-        if remote is not None and named:
-            raise OperationError(
-                f'Cannot add a candidate of media section "{candidate.sdpMid}" with '
-                f"index {candidate.sdpMLineIndex}: the remote description has none"
-            )
-        # The base takes candidates before the remote description, and so do we.
-        return candidate
 
     def _set_numbers(
         self,

@@ -1,25 +1,38 @@
 import asyncio
+import dataclasses
+import logging
+import weakref
 from collections.abc import Iterator
 
 import aiortc
+import aiortc.rtcpeerconnection
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
-from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
-from .negotiation import bundle
+from .ice import (
+    MAX_REMOTE_CANDIDATES,
+    RTCIceGatherer,
+    RTCIceTransport,
+    create_credentials,
+    is_end_of_candidates,
+)
+from .negotiation import bundle, candidates
 from .rtcconfiguration import (
     RTCConfiguration,
     check_configuration,
     copy_configuration,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class TransportOwner(_aiortc.RTCPeerConnection):
     """
     The half of :class:`RTCPeerConnection` that looks after its transports: how they are
-    made and started, and what becomes of the connection when a path is lost.
+    made, configured and started, which candidates they get, and what becomes of the
+    connection when a path is lost.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
@@ -29,6 +42,8 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         super().__init__(self._settings)
         self._failed_time: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
+        # Those, too, which are out of use for now.
+        self._made_transports: weakref.WeakSet[RTCIceTransport] = weakref.WeakSet()
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._tasks = Tasks("RTCPeerConnection")
@@ -38,7 +53,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         Use another configuration from now on (webrtc-pc #set-the-configuration).
         """
         self._settings = self._configuration = configuration
-        for transport in self._transports:
+        for transport in self._made_transports:
             transport.configure(
                 configuration.iceServers,
                 configuration.iceTransportPolicy,
@@ -61,6 +76,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         transport = RTCIceTransport(
             gatherer, restartTimeout=self._settings.iceRestartTimeout
         )
+        self._made_transports.add(transport)
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
@@ -86,11 +102,71 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 endpoint.receiver.setTransport(_dtls_of(owner))
                 endpoint.sender.setTransport(_dtls_of(owner))
 
+    def _is_used(self, transport: RTCIceTransport) -> bool:
+        """
+        Whether a transport carries more than what is stopped.
+        """
+        return transport in [
+            _transport_of(_dtls_of(x))
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None
+            and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
+        ]
+
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():
             yield _transport_of(transceiver.receiver.transport)
         if self.sctp is not None:
             yield _transport_of(self.sctp.transport)
+
+    def _record_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Add a candidate, or the end of candidates, to the remote descriptions of its
+        generation, and return the transports that are to have it (webrtc-pc
+        #dom-peerconnection-addicecandidate).
+
+        :raises OperationError: if the remote description has no such m-section, or no
+                                description has such a generation.
+        """
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        if not descriptions:
+            return self._take_early_candidate(candidate)
+        if candidate is None or not candidates.is_named(candidate):
+            return self._record_ends(candidates.latest_places(descriptions))
+
+        index = candidates.section_of(candidate, descriptions[0])
+        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
+        if transport is None or not self._is_used(transport):
+            return []
+        place = candidates.place_of(candidate, index, descriptions)
+        if is_end_of_candidates(candidate):
+            return self._record_ends([place])
+        if place.decides and not transport.expects(candidate):
+            return [transport]
+        recorded = candidates.record(
+            place,
+            dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
+            MAX_REMOTE_CANDIDATES,
+        )
+        return [transport] if recorded and place.decides else []
+
+    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
+        """
+        Say in the remote descriptions that candidates have ended, and return the
+        transports that are to know.
+        """
+        transports = []
+        for place in places:
+            # Who names no generation may have meant the one before the restart.
+            if place.restarts and not place.named:
+                logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
+                continue
+            candidates.record_end(place)
+            if place.decides:
+                transports.append(self._transport_of_mid(place.mid))
+        return [x for x in dict.fromkeys(transports) if x is not None]
 
     def _recover_media(self, transport: RTCIceTransport) -> None:
         """
@@ -108,12 +184,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         the configuration now has, so that the next offer is to restart ICE (RFC 9429
         section 4.1.18).
         """
-        endpoints = [x for x in self.getTransceivers() if not x.stopped]
-        return any(
-            _transport_of(_dtls_of(x)).outdated
-            for x in (*endpoints, self.sctp)
-            if x is not None
-        )
+        return any(x.outdated and self._is_used(x) for x in self._transports)
 
     def _set_failed_timer(self) -> None:
         if self._failed_timer is not None:
@@ -166,6 +237,34 @@ class TransportOwner(_aiortc.RTCPeerConnection):
     @property
     def _transports(self) -> list[RTCIceTransport]:
         return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
+
+    def _take_early_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Return the transports that are to have what comes before the remote description.
+
+        The W3C forbids it, and the base takes it. An end of candidates would end those
+        of the description, too.
+        """
+        aiortc.rtcpeerconnection.logger.warning(
+            "RTCPeerConnection addIceCandidate called without remote description"
+        )
+        if candidate is None or is_end_of_candidates(candidate):
+            return []
+        if candidate.sdpMid is not None:
+            transport = self._transport_of_mid(candidate.sdpMid)
+        else:
+            transport = self._transport_of_index(candidate.sdpMLineIndex)
+        return [transport] if transport is not None else []
+
+    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
+        if self.sctp is not None and self._sctp_mline_index == index:
+            return _transport_of(self.sctp.transport)
+        for transceiver in self.getTransceivers():
+            if _aiortc.mline_index(transceiver) == index:
+                return _transport_of(_dtls_of(transceiver))
+        return None
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
         for endpoint in (*self.getTransceivers(), self.sctp):

@@ -118,12 +118,11 @@ def candidate_from_aioice(
     )
 
 
-def is_end_of_candidates(candidate: aiortc.RTCIceCandidate | None) -> bool:
+def is_end_of_candidates(candidate: aiortc.RTCIceCandidate) -> bool:
     """
-    Whether something that stands for a candidate is the end of candidates, of an
-    m-section or of all.
+    Whether a candidate stands for the end of candidates, as its attribute is empty.
     """
-    return candidate is None or not (
+    return not (
         candidate.foundation or candidate.ip or candidate.protocol or candidate.type
     )
 
