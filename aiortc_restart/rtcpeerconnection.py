@@ -185,8 +185,8 @@ class RTCPeerConnection(TransportOwner):
         Other `iceServers`, or another `iceTransportPolicy`, are used when candidates
         are gathered for the next time. If they have been gathered, or are being
         gathered, the next offer restarts ICE (RFC 9429 section 4.1.18); to have one
-        made, call :meth:`restartIce`. Times count from now on; a restart whose checks
-        have begun keeps its own.
+        made, call :meth:`restartIce`. Other times are in force from now on, but a
+        restart whose checks have begun keeps its own.
 
         :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
                               options count, so begin with :meth:`getConfiguration`.
