@@ -1,15 +1,15 @@
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiortc
-from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import MAX_REMOTE_CANDIDATES, create_credentials
+from .ice import create_credentials, is_end_of_candidates
 from .negotiation import bundle, credentials
+from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
     describe_transport,
@@ -21,6 +21,11 @@ from .negotiation.descriptions import (
 )
 from .negotiation.operations import Operation
 from .negotiation.signaling import ANSWERED
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_modification,
+    copy_configuration,
+)
 from .session import Session, Superseded
 
 
@@ -33,7 +38,10 @@ class RTCPeerConnection(Session):
     `createOffer(iceRestart=True)` and the `"negotiationneeded"` event. An ICE restart
     which the peer offers is followed by answering it.
 
-    :param configuration: An optional :class:`RTCConfiguration`.
+    :param configuration: An optional :class:`RTCConfiguration`. It is copied.
+
+    :raises ValueError: if an option has no valid value, in particular if a URL is not
+                        one of a STUN or TURN server.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None = None) -> None:
@@ -74,24 +82,27 @@ class RTCPeerConnection(Session):
 
         The specified candidate must have a value for either `sdpMid` or
         `sdpMLineIndex`. If it has a `usernameFragment`, it is added to the ICE
-        generation which that names, otherwise to the latest.
+        generation which that names, otherwise to the latest. What comes after the end
+        of a generation's candidates is ignored (RFC 8838 section 14).
 
-        :param candidate: The new remote candidate or `None` to signal
-                            end-of-candidates.
+        :param candidate: The new remote candidate, or `None` to signal
+                            end-of-candidates, or one whose `candidate` is empty to
+                            signal it for one m-section and generation. `None` names no
+                            generation, so it does not end the candidates of a restart.
 
         :raises InvalidStateError: if the connection is closed.
         :raises OperationError: if the `usernameFragment` is in no remote description
                                 which is in force, or the m-section is in none
                                 (webrtc-pc #dom-peerconnection-addicecandidate).
+        :raises ValueError: if the candidate has neither `sdpMid` nor `sdpMLineIndex`.
         """
+        if candidate is not None and not is_end_of_candidates(candidate):
+            check_named(candidate)
         async with self._operation():
-            if candidate is not None:
-                located = self._locate(candidate)
-                if located is None:
-                    return
-                candidate = located
+            transports = self._record_candidate(candidate)
         # A name may take long to resolve, and nothing waits for it.
-        await super().addIceCandidate(candidate)
+        for transport in transports:
+            await transport.addRemoteCandidate(candidate)
 
     def addTrack(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpSender:
         """
@@ -219,6 +230,15 @@ class RTCPeerConnection(Session):
                 self._set_numbers(offer, negotiated)
             return self._complete_offer(offer, iceRestart)
 
+    def getConfiguration(self) -> RTCConfiguration:
+        """
+        Return a copy of the configuration, which may be changed and handed to
+        :meth:`setConfiguration`.
+
+        :rtype: :class:`RTCConfiguration`
+        """
+        return copy_configuration(self._settings)
+
     def restartIce(self) -> None:
         """
         Restart ICE, in the next negotiation: fires the `"negotiationneeded"` event, now
@@ -234,6 +254,31 @@ class RTCPeerConnection(Session):
         )
         if self._local_credentials_to_replace:
             self._needed.update()
+
+    def setConfiguration(self, configuration: aiortc.RTCConfiguration) -> None:
+        """
+        Change the configuration (webrtc-pc #set-the-configuration).
+
+        Other `iceServers`, or another `iceTransportPolicy`, are used when candidates
+        are gathered for the next time. If they have been gathered, or are being
+        gathered, the next offer restarts ICE (RFC 9429 section 4.1.18); to have one
+        made, call :meth:`restartIce`. Other times are in force from now on, but a
+        restart whose checks have begun keeps its own.
+
+        :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
+                              options count, so begin with :meth:`getConfiguration`.
+
+        :raises InvalidAccessError: if the username or the credential of a TURN server
+                                    is missing. Whatever is raised, nothing has changed.
+        :raises InvalidModificationError: if `bundlePolicy` or
+                                          `alwaysNegotiateDataChannels` is another.
+        :raises InvalidStateError: if the connection is closed.
+        :raises ValueError: if an option has no valid value, in particular if a URL is
+                            not one of a STUN or TURN server.
+        """
+        self._assert_open()
+        check_modification(self._settings, configuration)
+        self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(
         self, sessionDescription: aiortc.RTCSessionDescription | None = None
@@ -331,8 +376,10 @@ class RTCPeerConnection(Session):
         self._origin.stamp(offer)
         self._silence_sections(offer)
         set_bundle(offer, self._current_local, self._current_remote)
-        if self._local_credentials_to_replace or (
-            restart and self._current_local is not None
+        if (
+            self._local_credentials_to_replace
+            or self._servers_changed()
+            or (restart and self._current_local is not None)
         ):
             fresh = create_credentials()
             for media in offer.media:
@@ -354,37 +401,6 @@ class RTCPeerConnection(Session):
                     transport.local_candidates,
                     complete=True,
                 )
-
-    def _locate(
-        self, candidate: aiortc.RTCIceCandidate
-    ) -> aiortc.RTCIceCandidate | None:
-        """
-        Complete the identification of a candidate's m-section, or return `None` if that
-        has more than enough.
-
-        The base would also find a transceiver without an m-section, if one of the two
-        is missing.
-
-        :raises OperationError: if the remote description has no such section.
-        """
-        remote = self._pending_remote or self._current_remote
-        for i, media in enumerate(media_sections(remote)):
-            if candidate.sdpMid == media.rtp.muxId or (
-                candidate.sdpMid is None and candidate.sdpMLineIndex == i
-            ):
-                if len(media.ice_candidates) >= MAX_REMOTE_CANDIDATES:
-                    return None
-                return dataclasses.replace(
-                    candidate, sdpMid=media.rtp.muxId, sdpMLineIndex=i
-                )
-        named = candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
-        if remote is not None and named:
-            raise OperationError(
-                f'Cannot add a candidate of media section "{candidate.sdpMid}" with '
-                f"index {candidate.sdpMLineIndex}: the remote description has none"
-            )
-        # The base takes candidates before the remote description, and so do we.
-        return candidate
 
     def _set_numbers(
         self,

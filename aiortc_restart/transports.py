@@ -1,30 +1,64 @@
 import asyncio
+import dataclasses
+import logging
 from collections.abc import Iterator
 
 import aiortc
+import aiortc.rtcpeerconnection
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
-from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
-from .negotiation import bundle
-from .rtcconfiguration import RTCConfiguration
+from .ice import (
+    MAX_REMOTE_CANDIDATES,
+    RTCIceGatherer,
+    RTCIceTransport,
+    create_credentials,
+    is_end_of_candidates,
+)
+from .negotiation import bundle, candidates
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_configuration,
+    copy_configuration,
+)
+
+logger = logging.getLogger(__name__)
 
 
 class TransportOwner(_aiortc.RTCPeerConnection):
     """
     The half of :class:`RTCPeerConnection` that looks after its transports: how they are
-    made and started, and what becomes of the connection when a path is lost.
+    made, configured and started, which candidates they get, and what becomes of the
+    connection when a path is lost.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
-        super().__init__(configuration)
+        configuration = configuration or RTCConfiguration()
+        check_configuration(configuration)
+        self._settings = copy_configuration(configuration)
+        super().__init__(self._settings)
+        self._failed_time: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._holding = False
         self._tasks = Tasks("RTCPeerConnection")
+
+    def _configure(self, configuration: RTCConfiguration) -> None:
+        """
+        Use another configuration from now on (webrtc-pc #set-the-configuration).
+        """
+        self._settings = self._configuration = configuration
+        # Those, too, which are out of use for now.
+        for dtls in self._made_transports:
+            _transport_of(dtls).configure(
+                configuration.iceServers,
+                configuration.iceTransportPolicy,
+                configuration.iceRestartTimeout,
+            )
+        self._set_failed_timer()
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -32,18 +66,14 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             (x.iceGatherer.getLocalParameters() for x in self._ordered_transports()),
             create_credentials(),
         )
-        configuration = self._configuration
         gatherer = RTCIceGatherer(
-            iceServers=configuration.iceServers,
-            iceTransportPolicy=configuration.iceTransportPolicy,
+            iceServers=self._settings.iceServers,
+            iceTransportPolicy=self._settings.iceTransportPolicy,
             local_username=shown.usernameFragment,
             local_password=shown.password,
         )
         transport = RTCIceTransport(
-            gatherer,
-            restartTimeout=getattr(
-                configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
-            ),
+            gatherer, restartTimeout=self._settings.iceRestartTimeout
         )
         transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
@@ -80,11 +110,71 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 endpoint.receiver.setTransport(_dtls_of(owner))
                 endpoint.sender.setTransport(_dtls_of(owner))
 
+    def _is_used(self, transport: RTCIceTransport) -> bool:
+        """
+        Whether a transport carries more than what is stopped.
+        """
+        return transport in [
+            _transport_of(_dtls_of(x))
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None
+            and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
+        ]
+
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():
             yield _transport_of(transceiver.receiver.transport)
         if self.sctp is not None:
             yield _transport_of(self.sctp.transport)
+
+    def _record_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Add a candidate, or the end of candidates, to the remote descriptions of its
+        generation, and return the transports that are to have it (webrtc-pc
+        #dom-peerconnection-addicecandidate).
+
+        :raises OperationError: if the remote description has no such m-section, or no
+                                description has such a generation.
+        """
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        if not descriptions:
+            return self._take_early_candidate(candidate)
+        if candidate is None or not candidates.is_named(candidate):
+            return self._record_ends(candidates.latest_places(descriptions))
+
+        index = candidates.section_of(candidate, descriptions[0])
+        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
+        if transport is None or not self._is_used(transport):
+            return []
+        place = candidates.place_of(candidate, index, descriptions)
+        if is_end_of_candidates(candidate):
+            return self._record_ends([place])
+        if place.decides and not transport.expects(candidate):
+            return [transport]
+        recorded = candidates.record(
+            place,
+            dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
+            MAX_REMOTE_CANDIDATES,
+        )
+        return [transport] if recorded and place.decides else []
+
+    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
+        """
+        Say in the remote descriptions that candidates have ended, and return the
+        transports that are to know.
+        """
+        transports = []
+        for place in places:
+            # Who names no generation may have meant the one before the restart.
+            if place.restarts and not place.named:
+                logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
+                continue
+            candidates.record_end(place)
+            if place.decides:
+                transports.append(self._transport_of_mid(place.mid))
+        return [x for x in dict.fromkeys(transports) if x is not None]
 
     def _recover_media(self, transport: RTCIceTransport) -> None:
         """
@@ -105,6 +195,24 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         for transport in self._transports:
             transport.discard()
             transport.reset(shared)
+
+    def _servers_changed(self) -> bool:
+        """
+        Whether the connection uses candidates of other servers, or another policy, than
+        the configuration now has, so that the next offer is to restart ICE (RFC 9429
+        section 4.1.18).
+        """
+        return any(x.outdated and self._is_used(x) for x in self._transports)
+
+    def _set_failed_timer(self) -> None:
+        if self._failed_timer is not None:
+            self._failed_timer.cancel()
+            self._failed_timer = None
+        timeout = self._settings.iceFailedTimeout
+        if self._failed_time is not None and timeout is not None:
+            self._failed_timer = asyncio.get_running_loop().call_at(
+                self._failed_time + timeout, self._close_later
+            )
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -155,6 +263,34 @@ class TransportOwner(_aiortc.RTCPeerConnection):
     def _transports(self) -> list[RTCIceTransport]:
         return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
 
+    def _take_early_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Return the transports that are to have what comes before the remote description.
+
+        The W3C forbids it, and the base takes it. An end of candidates would end those
+        of the description, too.
+        """
+        aiortc.rtcpeerconnection.logger.warning(
+            "RTCPeerConnection addIceCandidate called without remote description"
+        )
+        if candidate is None or is_end_of_candidates(candidate):
+            return []
+        if candidate.sdpMid is not None:
+            transport = self._transport_of_mid(candidate.sdpMid)
+        else:
+            transport = self._transport_of_index(candidate.sdpMLineIndex)
+        return [transport] if transport is not None else []
+
+    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
+        if self.sctp is not None and self._sctp_mline_index == index:
+            return _transport_of(self.sctp.transport)
+        for transceiver in self.getTransceivers():
+            if _aiortc.mline_index(transceiver) == index:
+                return _transport_of(_dtls_of(transceiver))
+        return None
+
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
         for endpoint in (*self.getTransceivers(), self.sctp):
             if endpoint is not None and endpoint.mid == mid:
@@ -179,19 +315,10 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         failed = self.iceConnectionState == "failed" and any(
             x.state == "connected" for x in self._dtls_transports
         )
-        if failed and self._failed_timer is None:
-            timeout = getattr(
-                self._configuration,
-                "iceFailedTimeout",
-                RTCConfiguration.iceFailedTimeout,
-            )
-            if timeout is not None:
-                self._failed_timer = asyncio.get_running_loop().call_later(
-                    timeout, self._close_later
-                )
-        elif not failed and self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
+        if failed == (self._failed_time is not None):
+            return
+        self._failed_time = asyncio.get_running_loop().time() if failed else None
+        self._set_failed_timer()
 
     def _update_ice_connection_state(self) -> None:
         states = {x.state for x in self._transports}

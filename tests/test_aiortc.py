@@ -35,6 +35,7 @@ ROOMS = {
     "rtcconfiguration": 7,
     "_tasks": 7,
     "_version": 7,
+    "exceptions": 8,
 }
 """
 The rooms of the package: each imports from rooms with a higher number only, or from

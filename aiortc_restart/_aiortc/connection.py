@@ -62,6 +62,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _configuration(self) -> aiortc.RTCConfiguration:
         return self.__configuration
 
+    @_configuration.setter
+    def _configuration(self, value: aiortc.RTCConfiguration) -> None:
+        self.__configuration = value
+
     @property
     def _dtls_transports(self) -> set[aiortc.RTCDtlsTransport]:
         return self.__dtlsTransports

@@ -51,9 +51,22 @@ class RTCIceGatherer(BaseIceGatherer):
             local_password or str(fresh.password),
             ice_controlling=False,
         )
-        self.generation = IceGeneration(connection, restart=False)
+        self.generation = IceGeneration(
+            connection, restart=False, servers=self._connection_options
+        )
         "The generation which the next description describes."
         self._connection = connection
+
+    def configure(
+        self,
+        iceServers: list[aiortc.RTCIceServer] | None,
+        iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+    ) -> None:
+        """
+        Use other servers, or another policy, whenever gathering begins from now on.
+        """
+        self._ice_servers = iceServers
+        self._ice_transport_policy = iceTransportPolicy
 
     def create_generation(
         self,
@@ -71,7 +84,9 @@ class RTCIceGatherer(BaseIceGatherer):
         connection = self._create_connection(
             str(parameters.usernameFragment), str(parameters.password), ice_controlling
         )
-        generation = IceGeneration(connection, restart)
+        generation = IceGeneration(
+            connection, restart, servers=self._connection_options
+        )
         self.show(generation)
         return generation
 

@@ -8,7 +8,11 @@ from aiortc.exceptions import InvalidStateError, OperationError
 
 from .._aiortc import RTCIceTransport as BaseIceTransport
 from .._tasks import Tasks
-from .candidate import RTCIceCandidatePair, candidate_from_aioice
+from .candidate import (
+    RTCIceCandidatePair,
+    candidate_from_aioice,
+    is_end_of_candidates,
+)
 from .gatherer import RTCIceGatherer
 from .generation import IceGeneration
 
@@ -110,6 +114,14 @@ class RTCIceTransport(BaseIceTransport):
         return self._current.local
 
     @property
+    def outdated(self) -> bool:
+        """
+        Whether the candidates of the generation which has been negotiated last are of
+        other servers, or another policy, than :meth:`configure` was told of.
+        """
+        return self._current.outdated
+
+    @property
     def pending_remote_parameters(self) -> aiortc.RTCIceParameters | None:
         """
         The peer's credentials in the restart which is pending, or `None`.
@@ -144,9 +156,11 @@ class RTCIceTransport(BaseIceTransport):
         Add a remote candidate.
 
         A candidate with a `usernameFragment` is added to the generation which it names,
-        another one to the latest.
+        another one to the latest. What comes after the end of a generation's candidates
+        is ignored (RFC 8838 section 14).
 
-        :param candidate: The new candidate or `None` to signal end of candidates.
+        :param candidate: The new candidate, or `None` or one whose attribute is empty
+                          to signal end of candidates.
 
         :raises OperationError: if the candidate's `usernameFragment` is not in a remote
                                 description which is in force (webrtc-pc
@@ -154,22 +168,19 @@ class RTCIceTransport(BaseIceTransport):
         """
         if self.state == "closed":
             return
-        generation = self._latest
         username = getattr(candidate, "usernameFragment", None)
-        if username is not None and generation.remote is not None:
-            for generation in (self._latest, self._current):
-                remote = generation.remote
-                if remote is not None and remote.usernameFragment == username:
-                    break
-            else:
-                raise OperationError(
-                    f'Cannot add a candidate of ICE generation "{username}": it is in '
-                    "no remote description which is in force"
-                )
-        if candidate is None:
-            await generation.end_remote_candidates()
+        generation = self._generation_of(username)
+        if candidate is None or is_end_of_candidates(candidate):
+            await generation.end_remote_candidates(named=username is not None)
         else:
             await generation.add_remote_candidate(candidate)
+
+    def expects(self, candidate: aiortc.RTCIceCandidate | None) -> bool:
+        """
+        Whether more candidates of a candidate's generation are taken.
+        """
+        username = getattr(candidate, "usernameFragment", None)
+        return not self._generation_of(username).remote_candidates_end
 
     def getRemoteCandidates(self) -> list[aiortc.RTCIceCandidate]:
         """
@@ -276,6 +287,18 @@ class RTCIceTransport(BaseIceTransport):
         )
         self._update_state()
 
+    def configure(
+        self,
+        iceServers: list[aiortc.RTCIceServer] | None,
+        iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+        restartTimeout: float | None,
+    ) -> None:
+        """
+        Change the configuration: for gathering, and for restarts, which have not begun.
+        """
+        self._gatherer.configure(iceServers, iceTransportPolicy)
+        self._restart_timeout = restartTimeout
+
     def discard(self) -> None:
         """
         Give up the pending restart, if there is one.
@@ -360,7 +383,7 @@ class RTCIceTransport(BaseIceTransport):
         if generation.restart:
             logger.warning(
                 "ICE restart failed: no candidate pair worked within %s seconds",
-                self._restart_timeout,
+                generation.timeout,
             )
             self._close(generation)
         self._update_state()
@@ -417,6 +440,25 @@ class RTCIceTransport(BaseIceTransport):
     async def _drop(self, data: bytes) -> None:
         # As UDP would. An exception would end DTLS, a sender's track or SCTP.
         self._dropped += 1
+
+    def _generation_of(self, username: str | None) -> IceGeneration:
+        """
+        Return the generation whose remote username fragment this is, or the latest.
+
+        :raises OperationError: if there is no such generation.
+        """
+        latest = self._latest
+        # Before the remote description any may be the right one.
+        if username is None or latest.remote is None:
+            return latest
+        for generation in (latest, self._current):
+            remote = generation.remote
+            if remote is not None and remote.usernameFragment == username:
+                return generation
+        raise OperationError(
+            f'Cannot add a candidate of ICE generation "{username}": it is in no '
+            "remote description which is in force"
+        )
 
     def _order_generations(self) -> None:
         connections = [x.connection for x in self.generations]
