@@ -25,6 +25,7 @@ from .media import (  # noqa: E402
     RTCDtlsTransport,
     RTCRtpReceiver,
     RTCRtpTransceiver,
+    dissociate,
     end_track,
     expect_overtaking,
     has_preferred_codecs,
@@ -35,7 +36,7 @@ from .media import (  # noqa: E402
     send_keyframe,
     set_mline_index,
 )
-from .saved import SavedConnection, Undone  # noqa: E402
+from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -53,6 +54,8 @@ __all__ = [
     "SavedConnection",
     "Undone",
     "check_requirements",
+    "dissociate",
+    "dtls_of",
     "end_track",
     "expect_overtaking",
     "has_preferred_codecs",

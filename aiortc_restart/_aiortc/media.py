@@ -130,6 +130,14 @@ def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) ->
     transceiver._set_mline_index(index)  # type: ignore[arg-type]
 
 
+def dissociate(transceiver: aiortc.RTCRtpTransceiver) -> None:
+    """
+    Take a transceiver's m-section away from it.
+    """
+    transceiver._set_mid(None)  # type: ignore[arg-type]
+    set_mline_index(transceiver, None)
+
+
 @contextmanager
 def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
     """
