@@ -147,7 +147,9 @@ class NodePeer(RemotePeer):
             if "event" in message:
                 self.messages.put_nowait(message)
             else:
-                self.__calls.pop(message["id"]).set_result(message)
+                future = self.__calls.pop(message["id"])
+                if not future.done():
+                    future.set_result(message)
         self.__ended = True
         for future in self.__calls.values():
             future.set_result({"error": "the process has ended"})

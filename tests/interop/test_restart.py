@@ -51,8 +51,8 @@ async def test_restart_closed_sockets(
     clip: Clip,
 ) -> None:
     """
-    Firefox closes its old sockets when the new pair is connected at its end, and no more
-    is lost than what is under way to them then.
+    Firefox closes its old sockets when its new pair is connected, and nothing is lost
+    but what is under way to them then.
     """
     both = ["local", "remote"]
     misses = MISSES * ROUNDS
