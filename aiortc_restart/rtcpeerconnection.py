@@ -20,7 +20,7 @@ from .negotiation.descriptions import (
     wrap,
 )
 from .negotiation.operations import Operation
-from .negotiation.signaling import ANSWERED
+from .negotiation.signaling import ANSWERED, OFFERING
 from .rtcconfiguration import (
     RTCConfiguration,
     check_modification,
@@ -199,8 +199,10 @@ class RTCPeerConnection(Session):
         The first one fires the `"negotiationneeded"` event (webrtc-pc
         #dom-peerconnection-createdatachannel).
 
+        :raises InvalidStateError: if the connection is closed.
         :rtype: :class:`RTCDataChannel`
         """
+        self._assert_open()
         channel = super().createDataChannel(
             label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
         )
@@ -222,9 +224,15 @@ class RTCPeerConnection(Session):
 
         :param iceRestart: Whether to restart ICE. It has no effect on an initial offer
                            (RFC 9429 section 5.2.3.1).
+        :raises InvalidStateError: if the connection is closed, or an offer of the
+                                   peer's has not been answered.
         :rtype: :class:`RTCSessionDescription`
         """
         async with self._operation():
+            if self.signalingState not in OFFERING:
+                raise InvalidStateError(
+                    f'Cannot create offer in signaling state "{self.signalingState}"'
+                )
             with self._offer_undone() as negotiated:
                 offer = await self._create_offer_description()
                 self._set_numbers(offer, negotiated)

@@ -76,7 +76,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         """
         Permanently stops the :class:`RTCRtpTransceiver`.
 
-        Its m-section becomes inactive with the next negotiation.
+        Its m-section is rejected in the next negotiation (RFC 9429 section 5.2.2).
         """
         if not self.stopped:
             await super().stop()

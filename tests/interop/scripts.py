@@ -30,9 +30,7 @@ OWN_TRANSPORT = (
 REUSED_MID = (
     "a mid which was rolled back is used again here, and the other peer still has it"
 )
-STOPPED = (
-    "in aiortc, stop() makes the section inactive, and the transceiver stays as it is"
-)
+STOPPED = "in aiortc, a stopped transceiver stays, with the direction that it had"
 
 COMMON = [
     Known(COMPLETED, "ice", "connected", "completed"),
@@ -616,11 +614,9 @@ SCRIPTS = [
             "bob setRemoteDescription offer",
             "bob createOffer",
         ],
-        bug="createOffer() is for stable and have-local-offer",
     ),
     Script(
         "channel-created-after-close",
         ["alice close", "alice createDataChannel"],
-        bug="createDataChannel() does not look whether the connection is closed",
     ),
 ]
