@@ -57,6 +57,6 @@ async def test_trace(network: Network, page_traces: Traces, script: Script) -> N
 
     found = differences(page, ours)
     unknown = [str(x) for x in found if not any(y.covers(x) for y in script.known)]
-    assert unknown == []
+    assert not unknown, "\n".join(unknown)
     gone = [str(y) for y in script.known if not any(y.covers(x) for x in found)]
-    assert gone == []
+    assert not gone, "\n".join(gone)
