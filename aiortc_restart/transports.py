@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
@@ -10,6 +11,7 @@ from ._tasks import Tasks
 from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
 from .negotiation import bundle
 from .rtcconfiguration import RTCConfiguration
+from .states import connection_state, ice_connection_state
 
 
 class TransportOwner(_aiortc.RTCPeerConnection):
@@ -24,6 +26,32 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._tasks = Tasks("RTCPeerConnection")
+
+    @property
+    def connectionState(self) -> str:
+        """
+        The current connection state.
+
+        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
+        `"failed"`, `"closed"`. A connection which is disconnected may come back by
+        itself; one which is failed comes back by an ICE restart.
+
+        When the state changes, the `"connectionstatechange"` event is fired.
+        """
+        return super().connectionState
+
+    @property
+    def iceConnectionState(self) -> str:
+        """
+        The current ICE connection state.
+
+        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
+        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
+        looks for another path and the old one carries the call.
+
+        When the state changes, the `"iceconnectionstatechange"` event is fired.
+        """
+        return super().iceConnectionState
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -40,9 +68,8 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         )
         transport = RTCIceTransport(
             gatherer,
-            restartTimeout=getattr(
-                configuration, "iceRestartTimeout", RTCConfiguration.iceRestartTimeout
-            ),
+            disconnectedTimeout=self._setting("iceDisconnectedTimeout"),
+            restartTimeout=self._setting("iceRestartTimeout"),
         )
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on(
@@ -84,6 +111,15 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 _aiortc.send_keyframe(sender)
         if self.sctp is not None and self.sctp.transport.transport is transport:
             self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
+
+    def _setting(self, name: str) -> float | None:
+        """
+        Return a setting which aiortc's own configuration lacks.
+        """
+        value: float | None = getattr(
+            self._configuration, name, getattr(RTCConfiguration, name)
+        )
+        return value
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -152,11 +188,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             x.state == "connected" for x in self._dtls_transports
         )
         if failed and self._failed_timer is None:
-            timeout = getattr(
-                self._configuration,
-                "iceFailedTimeout",
-                RTCConfiguration.iceFailedTimeout,
-            )
+            timeout = self._setting("iceFailedTimeout")
             if timeout is not None:
                 self._failed_timer = asyncio.get_running_loop().call_later(
                     timeout, self._close_later
@@ -165,21 +197,18 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             self._failed_timer.cancel()
             self._failed_timer = None
 
-    def _update_ice_connection_state(self) -> None:
-        states = {x.state for x in self._transports}
-        if self._is_closed:
-            state = "closed"
-        elif "failed" in states:
-            state = "failed"
-        elif states == {"completed"}:
-            state = "completed"
-        elif "checking" in states:
-            state = "checking"
-        elif states and states <= {"connected", "completed"}:
-            state = "connected"
-        else:
-            state = "new"
-        self._set_ice_connection_state(state)
+    def _update_states(self) -> Callable[[], None]:
+        ice, dtls = self._states_in_session()
+        closed = self._is_closed
+        events = self._set_states(
+            "closed" if closed else ice_connection_state(ice),
+            "closed" if closed else connection_state(ice, dtls),
+        )
+        return functools.partial(self._states_changed, events)
+
+    def _states_changed(self, events: list[str]) -> None:
+        for event in events:
+            self.emit(event)
         self._update_failed_timer()
         # A connection that never came up has its first DTLS handshake after a restart.
         if any(
@@ -187,6 +216,24 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             for dtls in self._dtls_transports
         ):
             self._start_transports()
+        # The peer has closed the connection.
+        if self._states_in_session()[1] == {"closed"}:
+            self._close_later()
+
+    def _states_in_session(self) -> tuple[set[str], set[str]]:
+        """
+        Return the states of the ICE and the DTLS transports.
+
+        One which has been made for a section that is not negotiated yet, and may be
+        bundled away, does not take part in a session that is.
+        """
+        states = [(x.transport.state, x.state) for x in self._dtls_transports]
+        states = [
+            (ice, dtls)
+            for ice, dtls in states
+            if dtls != "new" or ice not in ("new", "closed")
+        ] or states
+        return {ice for ice, _ in states}, {dtls for _, dtls in states}
 
 
 def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:

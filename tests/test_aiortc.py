@@ -33,6 +33,7 @@ ROOMS = {
     "_aiortc": 5,
     "rtcconfiguration": 6,
     "_tasks": 6,
+    "states": 6,
     "_version": 6,
 }
 """
@@ -46,7 +47,11 @@ FORBIDDEN = {
 }
 "Beside the other rooms: no sockets in negotiation, no negotiation in ice."
 
-STANDARD_LIBRARY_ONLY = {"negotiation/signaling.py", "negotiation/needed.py"}
+STANDARD_LIBRARY_ONLY = {
+    "negotiation/signaling.py",
+    "negotiation/needed.py",
+    "states.py",
+}
 
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[str]:

@@ -16,6 +16,7 @@ from .ice import (  # noqa: E402
     Connection,
     RTCIceGatherer,
     RTCIceTransport,
+    forward_relay_errors,
     random_ice_string,
 )
 from .media import (  # noqa: E402
@@ -46,6 +47,7 @@ __all__ = [
     "RTCRtpReceiver",
     "check_requirements",
     "expect_overtaking",
+    "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
     "missing_names",

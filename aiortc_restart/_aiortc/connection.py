@@ -8,6 +8,7 @@ import aiortc
 import aiortc.sdp
 
 from .emitter import Emitter
+from .ice import RTCIceTransport
 from .media import (
     Endpoint,
     NegotiatedMedia,
@@ -159,7 +160,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         if not self.__isClosed and self.__closeTask is None:
             self.__closeTask = asyncio.ensure_future(self.close())
 
-    def _create_ice_transport(self) -> aiortc.RTCIceTransport:
+    def _create_ice_transport(self) -> RTCIceTransport:
         raise NotImplementedError
 
     def _start_transports(self) -> None:
@@ -168,15 +169,23 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     async def _gather(self) -> None:
         await super().__gather()
 
-    def _set_ice_connection_state(self, state: str) -> None:
-        if state != self.__iceConnectionState:
-            self.__iceConnectionState = state
-            self.emit("iceconnectionstatechange")
+    def _set_states(self, ice: str, connection: str) -> list[str]:
+        """
+        Change the connection's states, and return the events to be fired.
+        """
+        events = []
+        if ice != self.__iceConnectionState:
+            self.__iceConnectionState = ice
+            events.append("iceconnectionstatechange")
+        if connection != self.__connectionState:
+            self.__connectionState = connection
+            events.append("connectionstatechange")
+        return events
 
-    def _update_connection_state(self) -> None:
-        super().__updateConnectionState()
-
-    def _update_ice_connection_state(self) -> None:
+    def _update_states(self) -> Callable[[], None]:
+        """
+        Compute the states, and return what fires the events.
+        """
         raise NotImplementedError
 
     def _validate_description(
@@ -214,15 +223,13 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         iceTransport = self._create_ice_transport()
         self.__iceTransports.add(iceTransport)
         iceTransport.iceGatherer.on("statechange", self.__updateIceGatheringState)
-        iceTransport.on("statechange", self.__updateIceConnectionState)
-        iceTransport.on("statechange", self.__updateConnectionState)
+        iceTransport.state_changed = self._update_states
 
         dtlsTransport = aiortc.RTCDtlsTransport(iceTransport, self.__certificates)
         dtlsTransport.on("statechange", self.__updateConnectionState)
         self.__dtlsTransports.add(dtlsTransport)
 
         self.__updateIceGatheringState()
-        self.__updateIceConnectionState()
         self.__updateConnectionState()
         return dtlsTransport
 
@@ -247,10 +254,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             super().__setSignalingState(state)
 
     def __updateConnectionState(self) -> None:
-        self._update_connection_state()
+        self._update_states()()
 
     def __updateIceConnectionState(self) -> None:
-        self._update_ice_connection_state()
+        self._update_states()()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

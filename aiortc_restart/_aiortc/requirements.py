@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import aioice.ice
 import aioice.stun
+import aioice.turn
 import aiortc.rtcrtptransceiver
 
 REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
@@ -18,6 +19,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "check_complete check_incoming close connect data_received gather_candidates "
         "protocol_lost query_consent request_received switch_role".split(),
     ),
+    (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
     (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
     (
         aiortc.RTCIceGatherer,
@@ -25,8 +27,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     ),
     (
         aiortc.RTCIceTransport,
-        "_RTCIceTransport__setState _RTCIceTransport__state _connection _recv "
-        "_role_set _send".split(),
+        "_RTCIceTransport__state _connection _recv _role_set _send".split(),
     ),
     (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
     (
@@ -47,6 +48,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
             "_RTCPeerConnection__" + name
             for name in (
                 "assertNotClosed certificates closeTask configuration connect "
+                "connectionState "
                 "createDtlsTransport createTransceiver currentLocalDescription "
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
                 "iceTransports isClosed localRtp pendingLocalDescription "

@@ -2,11 +2,11 @@ import asyncio
 import logging
 from typing import Protocol
 
-import aioice.ice
 import aiortc
 
 from .._tasks import Tasks
 from .connection import Connection
+from .liveness import Liveness
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,12 @@ class GenerationOwner(Protocol):
 
     def generation_failed(self, generation: "IceGeneration") -> None:
         """Its checks have failed, or its deadline has passed."""
+
+    def generation_recovered(self, generation: "IceGeneration") -> None:
+        """Its path works again, after it did not."""
+
+    def generation_silence_changed(self, generation: "IceGeneration") -> None:
+        """Its path has fallen silent, or is silent no more."""
 
     def generation_role_switched(
         self, generation: "IceGeneration", ice_controlling: bool
@@ -74,6 +80,7 @@ class IceGeneration:
         self._answerer = False
         self._first_check = asyncio.Event()
         self._kept_sockets = False
+        self._liveness: Liveness | None = None
         self._gathering: asyncio.Task[None] | None = None
         self._remote_candidates_end = False
         self._tasks = Tasks(f"{self!r}")
@@ -94,6 +101,16 @@ class IceGeneration:
         )
 
     @property
+    def out(self) -> bool:
+        """
+        Whether its path, which is in use, does not work, or has not since some time.
+        """
+        return self.lost or (
+            self._liveness is not None
+            and (self._liveness.silent or self._liveness.outage)
+        )
+
+    @property
     def selectable(self) -> bool:
         """
         Whether the call may be switched to it.
@@ -104,6 +121,13 @@ class IceGeneration:
             and not self._waits_for_peer
             and not self._waits_for_nomination
         )
+
+    @property
+    def silent(self) -> bool:
+        """
+        Whether nothing has come on its path, which is in use, for too long.
+        """
+        return self._liveness is not None and self._liveness.silent
 
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         # None is trickled after end-of-candidates (RFC 8838 section 13).
@@ -118,6 +142,7 @@ class IceGeneration:
         """
         self.closed = self.lost = True
         self.connection.observer = None
+        self.rest()
         if self._gathering is not None and not self._gathering.done():
             # What gathering still brings, such as a TURN allocation, is freed then.
             self._gathering.add_done_callback(self._close_again)
@@ -145,6 +170,14 @@ class IceGeneration:
             )
         # Who waits may be cancelled; the gathering is shared.
         await asyncio.shield(self._gathering)
+
+    def rest(self) -> None:
+        """
+        Take note that the call is not on it any more: its path need not live.
+        """
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
 
     def start(
         self,
@@ -179,12 +212,16 @@ class IceGeneration:
         self._tasks.create(self._connect(timeout), "connect")
         self._tasks.create(self._watch(), "watch")
 
-    def use(self) -> None:
+    def use(self, timeout: float | None = None) -> None:
         """
         Take note that the call has been switched to it.
+
+        :param timeout: After how many seconds without a sign of life its path is called
+                        silent. `None` for never.
         """
         self.in_use = True
         self._first_check.set()
+        self._liveness = Liveness(self.connection, self, timeout)
         self._tasks.create(self._expire(), "expire")
 
     # ConnectionObserver
@@ -198,6 +235,7 @@ class IceGeneration:
     def connection_closing(self) -> None:
         if not self.lost:
             self.lost = True
+            self.rest()
             if self.owner is not None and self.connected:
                 self.owner.generation_lost(self)
 
@@ -218,6 +256,16 @@ class IceGeneration:
     def role_switched(self, ice_controlling: bool) -> None:
         if self.owner is not None:
             self.owner.generation_role_switched(self, ice_controlling)
+
+    # LivenessObserver
+
+    def path_recovered(self) -> None:
+        if self.owner is not None:
+            self.owner.generation_recovered(self)
+
+    def silence_changed(self) -> None:
+        if self.owner is not None:
+            self.owner.generation_silence_changed(self)
 
     # Private
 
@@ -286,7 +334,7 @@ class IceGeneration:
     async def _expire(self) -> None:
         # Consent begins with the nomination's end, and data is sent before (RFC 7675
         # section 5.1).
-        await asyncio.sleep(aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL)
+        await asyncio.sleep(self.connection.consent_lifetime)
         if self.connection.consent_time is None:
             await self.connection.close()
 

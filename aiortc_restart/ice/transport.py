@@ -37,17 +37,23 @@ class RTCIceTransport(BaseIceTransport):
     the newest one which is connected, and receives from all.
 
     :param gatherer: An :class:`RTCIceGatherer`.
+    :param disconnectedTimeout: After how many seconds in which nothing has come from
+                                the peer it is `"disconnected"`. `None` for never.
     :param restartTimeout: When a restart that does not succeed is given up, in seconds
                            from the moment at which both descriptions are known (RFC
                            8863 section 3). `None` for never.
     """
 
     def __init__(
-        self, gatherer: aiortc.RTCIceGatherer, restartTimeout: float | None = 39.5
+        self,
+        gatherer: aiortc.RTCIceGatherer,
+        restartTimeout: float | None = 39.5,
+        disconnectedTimeout: float | None = 5.0,
     ) -> None:
         assert isinstance(gatherer, RTCIceGatherer)
         super().__init__(gatherer)
         self._gatherer = gatherer
+        self._disconnected_timeout = disconnectedTimeout
         self._restart_timeout = restartTimeout
 
         # The one whose credentials have been negotiated, the one whose credentials
@@ -128,6 +134,18 @@ class RTCIceTransport(BaseIceTransport):
         Whether a restart has been begun by a description and not been answered yet.
         """
         return self._pending is not None
+
+    @property
+    def state(self) -> str:
+        """
+        The current state of the ICE transport (webrtc-pc #dom-rtcicetransportstate).
+
+        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
+        `"disconnected"`, `"failed"`, `"closed"`.
+
+        When the state changes, the `"statechange"` event is fired.
+        """
+        return super().state
 
     @property
     def started(self) -> bool:
@@ -336,6 +354,17 @@ class RTCIceTransport(BaseIceTransport):
                 self.generation_changed(self._current)
             self._update_state()
 
+    def generation_recovered(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            self.emit("recovered")
+
+    def generation_silence_changed(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            # A pair which waits for the old one is waited for no more.
+            if generation.silent and self._current is not generation:
+                self.generation_changed(self._current)
+            self._update_state()
+
     def generation_role_switched(
         self, generation: IceGeneration, ice_controlling: bool
     ) -> None:
@@ -347,7 +376,7 @@ class RTCIceTransport(BaseIceTransport):
 
     def path_in_doubt(self) -> bool:
         active = self._active
-        return active is None or active.lost or active.connection.in_doubt
+        return active is None or active.out or active.connection.overdue > 0
 
     # Private
 
@@ -384,6 +413,7 @@ class RTCIceTransport(BaseIceTransport):
         raise ConnectionError("Cannot send data, RTCIceTransport is closed")
 
     def _retire(self, generation: IceGeneration) -> None:
+        generation.rest()
         loop = asyncio.get_running_loop()
         self._retired[generation] = loop.call_later(
             RETIREMENT_DELAY, self._close, generation
@@ -399,9 +429,9 @@ class RTCIceTransport(BaseIceTransport):
         previous, self._active = self._active, generation
         self._connection = generation.connection
         self._send = generation.connection.send
-        generation.use()
+        generation.use(self._disconnected_timeout)
         recovered = previous is not None and (
-            previous.lost or previous.connection.in_doubt
+            previous.out or previous.connection.overdue > 0
         )
         if previous is not None:
             self._retire(previous)
@@ -435,10 +465,14 @@ class RTCIceTransport(BaseIceTransport):
             and not self._current.closed
             and not self._current.failed
         )
-        if self._active is not None and not self._active.lost:
+        alive = self._active is not None and not self._active.lost
+        silent = self._active is not None and self._active.silent
+        if alive and not silent:
             state = "connected" if restarting else "completed"
         elif restarting:
             state = "checking"
+        elif alive:
+            state = "disconnected"
         elif self._current.started:
             state = "failed"
         else:
