@@ -79,7 +79,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
 
     def _change_path(self, transport: RTCIceTransport) -> None:
         if self.sctp is not None and self.sctp.transport.transport is transport:
-            _aiortc.expect_overtaking(self.sctp)
+            self._own_sctp.expect_overtaking()
 
     def _join_bundle(self, description: SessionDescription | None) -> None:
         """
@@ -102,6 +102,11 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         if self.sctp is not None:
             yield _transport_of(self.sctp.transport)
 
+    @property
+    def _own_sctp(self) -> _aiortc.RTCSctpTransport:
+        assert isinstance(self.sctp, _aiortc.RTCSctpTransport)
+        return self.sctp
+
     def _recover_media(self, transport: RTCIceTransport) -> None:
         """
         Send at once what the peer is missing since the path was lost.
@@ -110,7 +115,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             if sender.kind == "video" and sender.transport.transport is transport:
                 _aiortc.send_keyframe(sender)
         if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
+            self._tasks.create(self._own_sctp.recover(), "retransmit")
 
     def _setting(self, name: str) -> float | None:
         """

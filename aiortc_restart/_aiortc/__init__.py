@@ -24,15 +24,14 @@ from .media import (  # noqa: E402
     NegotiatedMedia,
     RTCCertificate,
     RTCRtpReceiver,
-    expect_overtaking,
     has_preferred_codecs,
     is_bundled,
     mline_index,
-    retransmit_now,
     role_kept,
     send_keyframe,
     set_mline_index,
 )
+from .sctp import RTCSctpTransport  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -45,15 +44,14 @@ __all__ = [
     "RTCIceTransport",
     "RTCPeerConnection",
     "RTCRtpReceiver",
+    "RTCSctpTransport",
     "check_requirements",
-    "expect_overtaking",
     "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
     "missing_names",
     "mline_index",
     "random_ice_string",
-    "retransmit_now",
     "role_kept",
     "send_keyframe",
     "set_mline_index",

@@ -16,6 +16,7 @@ from .media import (
     RTCRtpReceiver,
     set_mline_index,
 )
+from .sctp import RTCSctpTransport
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -236,6 +237,11 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     async def __gather(self) -> None:
         self._show_unoffered()
         await self._gather()
+
+    def __createSctpTransport(self) -> None:
+        super().__createSctpTransport()
+        assert self.__sctp is not None
+        self.__sctp.__class__ = RTCSctpTransport
 
     def __createTransceiver(
         self,

@@ -4,15 +4,7 @@ from contextlib import contextmanager
 
 import aiortc
 import aiortc.rtcrtpparameters
-import aiortc.rtcsctptransport
 import aiortc.rtp
-import OpenSSL.SSL
-
-USERDATA_MAX_LENGTH = aiortc.rtcsctptransport.USERDATA_MAX_LENGTH
-
-# "Arbitrarily high" (RFC 9260 section 7.2.1); the base takes the peer's first window.
-INITIAL_SSTHRESH = 1024 * 1024
-
 
 NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
@@ -81,40 +73,6 @@ def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
     finally:
         for transport, role in roles:
             transport._set_role(role)
-
-
-def expect_overtaking(sctp: aiortc.RTCSctpTransport) -> None:
-    """
-    Do not take what is in flight on the old path for lost because packets on the new
-    one overtake it: a message which may not be sent again would be abandoned. Real
-    losses are found by the timer.
-    """
-    for chunk in sctp._sent_queue:
-        chunk._misses = -(10**6)
-
-
-async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
-    """
-    Send again what was lost with the path, without waiting for the timer, which has
-    been backed off meanwhile, and without taking the outage for congestion.
-    """
-    if not sctp._sent_queue:
-        return
-    for chunk in sctp._sent_queue:
-        if not sctp._maybe_abandon(chunk):
-            chunk._retransmit = True
-        sctp._flight_size_decrease(chunk)
-    sctp._update_advanced_peer_ack_point()
-    sctp._t3_cancel()
-    # A new path begins with slow start, from its initial window (RFC 9260 section
-    # 7.2.1), not from the window that the outage has collapsed.
-    sctp._cwnd = max(sctp._cwnd, 3 * USERDATA_MAX_LENGTH)
-    sctp._ssthresh = max(sctp._ssthresh, INITIAL_SSTHRESH)
-    try:
-        await sctp._transmit()
-    except (ConnectionError, OpenSSL.SSL.Error):
-        # DTLS was closed meanwhile, by either side.
-        pass
 
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:

@@ -39,8 +39,10 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
     (
         aiortc.RTCSctpTransport,
-        "_bundled _cwnd _flight_size_decrease _maybe_abandon _sent_queue "
-        "_t3_cancel _transmit _update_advanced_peer_ack_point".split(),
+        "_bundled _cwnd _data_channel_flush _data_channel_queue _fast_recovery_exit "
+        "_flight_size_decrease _maybe_abandon _outbound_queue _partial_bytes_acked "
+        "_send_chunk _sent_queue _t3_cancel _transmit "
+        "_update_advanced_peer_ack_point".split(),
     ),
     (
         aiortc.RTCPeerConnection,
@@ -49,7 +51,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
             for name in (
                 "assertNotClosed certificates closeTask configuration connect "
                 "connectionState "
-                "createDtlsTransport createTransceiver currentLocalDescription "
+                "createDtlsTransport createSctpTransport createTransceiver "
+                "currentLocalDescription "
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
                 "iceTransports isClosed localRtp pendingLocalDescription "
                 "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
