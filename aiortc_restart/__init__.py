@@ -45,6 +45,7 @@ from aiortc import (
 )
 
 from ._version import __version__
+from .exceptions import InvalidModificationError
 from .ice import (
     RTCIceCandidate,
     RTCIceCandidatePair,
@@ -60,6 +61,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "AudioStreamTrack",
     "InvalidAccessError",
+    "InvalidModificationError",
     "InvalidStateError",
     "MediaStreamError",
     "MediaStreamTrack",

@@ -1,37 +1,35 @@
 import asyncio
-import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiortc
-from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import MAX_REMOTE_CANDIDATES, create_credentials
+from .ice import create_credentials, is_end_of_candidates
 from .negotiation import bundle, credentials
+from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
-    check_answer,
     describe_transport,
     media_sections,
+    parse,
     set_bundle,
     set_numbers,
     wrap,
 )
-from .negotiation.needed import NegotiationNeeded
-from .negotiation.numbers import MediaNumbers
-from .negotiation.operations import Operation, OperationsChain
-from .transports import TransportOwner
+from .negotiation.operations import Operation
+from .negotiation.signaling import ANSWERED
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_modification,
+    copy_configuration,
+)
+from .session import Session, Superseded
 
 
-class Superseded(Exception):
-    """
-    Another local description was set while candidates were gathered for this one.
-    """
-
-
-class RTCPeerConnection(TransportOwner):
+class RTCPeerConnection(Session):
     """
     The :class:`RTCPeerConnection` interface represents a WebRTC connection
     between the local computer and a remote peer.
@@ -40,27 +38,43 @@ class RTCPeerConnection(TransportOwner):
     `createOffer(iceRestart=True)` and the `"negotiationneeded"` event. An ICE restart
     which the peer offers is followed by answering it.
 
-    :param configuration: An optional :class:`RTCConfiguration`.
+    :param configuration: An optional :class:`RTCConfiguration`. It is copied.
+
+    :raises ValueError: if an option has no valid value, in particular if a URL is not
+                        one of a STUN or TURN server.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None = None) -> None:
         super().__init__(configuration)
-        # [[LocalIceCredentialsToReplace]]
-        self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
-        self._needed = NegotiationNeeded(
-            busy=lambda: len(self._operations) > 0,
-            check=lambda: bool(self._local_credentials_to_replace),
-            stable=lambda: self.signalingState == "stable" and self._closing is None,
-            fire=self._fire_negotiation_needed,
-        )
-        self._gathering_operation: Operation | None = None
-        self._numbers = MediaNumbers()
-        self._closing: asyncio.Task[None] | None = None
-        self._operations = OperationsChain(emptied=self._needed.chain_emptied)
-        self._restore_sections: Callable[[], None] = lambda: None
-        self._applied_local: SessionDescription | None = None
-        self._local_descriptions = 0
         self._origin = SessionOrigin()
+
+    @property
+    def currentLocalDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The local description that was negotiated last, or `None`.
+        """
+        return wrap(self._current_local)
+
+    @property
+    def currentRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The remote description that was negotiated last, or `None`.
+        """
+        return wrap(self._current_remote)
+
+    @property
+    def pendingLocalDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The local description that is being negotiated, or `None`.
+        """
+        return wrap(self._pending_local)
+
+    @property
+    def pendingRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The remote description that is being negotiated, or `None`.
+        """
+        return wrap(self._pending_remote)
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
         """
@@ -68,28 +82,73 @@ class RTCPeerConnection(TransportOwner):
 
         The specified candidate must have a value for either `sdpMid` or
         `sdpMLineIndex`. If it has a `usernameFragment`, it is added to the ICE
-        generation which that names, otherwise to the latest.
+        generation which that names, otherwise to the latest. What comes after the end
+        of a generation's candidates is ignored (RFC 8838 section 14).
 
-        :param candidate: The new remote candidate or `None` to signal
-                            end-of-candidates.
+        :param candidate: The new remote candidate, or `None` to signal
+                            end-of-candidates, or one whose `candidate` is empty to
+                            signal it for one m-section and generation. `None` names no
+                            generation, so it does not end the candidates of a restart.
 
         :raises InvalidStateError: if the connection is closed.
         :raises OperationError: if the `usernameFragment` is in no remote description
                                 which is in force, or the m-section is in none
                                 (webrtc-pc #dom-peerconnection-addicecandidate).
+        :raises ValueError: if the candidate has neither `sdpMid` nor `sdpMLineIndex`.
         """
+        if candidate is not None and not is_end_of_candidates(candidate):
+            check_named(candidate)
         async with self._operation():
-            if candidate is not None:
-                located = self._locate(candidate)
-                if located is None:
-                    return
-                candidate = located
+            transports = self._record_candidate(candidate)
         # A name may take long to resolve, and nothing waits for it.
-        await super().addIceCandidate(candidate)
+        for transport in transports:
+            await transport.addRemoteCandidate(candidate)
+
+    def addTrack(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpSender:
+        """
+        Add a :class:`MediaStreamTrack` to the set of media tracks which
+        will be transmitted to the remote peer.
+
+        Fires the `"negotiationneeded"` event, if the session has to be negotiated for
+        it (webrtc-pc #dom-rtcpeerconnection-addtrack).
+
+        :raises InvalidAccessError: if the track has a sender already.
+        :raises InvalidStateError: if the connection is closed.
+        :rtype: :class:`RTCRtpSender`
+        """
+        with self._stopped_hidden():
+            sender = super().addTrack(track)
+        self._own.update(x for x in self.getTransceivers() if x.sender is sender)
+        self._needed.update()
+        return sender
+
+    def addTransceiver(
+        self,
+        trackOrKind: str | aiortc.MediaStreamTrack,
+        direction: str = "sendrecv",
+    ) -> aiortc.RTCRtpTransceiver:
+        """
+        Add a new :class:`RTCRtpTransceiver`.
+
+        Fires the `"negotiationneeded"` event (webrtc-pc
+        #dom-rtcpeerconnection-addtransceiver).
+
+        :raises InvalidAccessError: if the track has a sender already.
+        :raises InvalidStateError: if the connection is closed.
+        :rtype: :class:`RTCRtpTransceiver`
+        """
+        transceiver = super().addTransceiver(trackOrKind, direction)
+        self._own.add(transceiver)
+        self._needed.update()
+        return transceiver
 
     async def close(self) -> None:
         """
         Terminate the ICE agent, ending ICE processing and streams.
+
+        Steps of the negotiation that wait for their turn, or for candidates, end with
+        an :class:`InvalidStateError`: to wait for ever, as browsers' promises do, would
+        hang who awaits them.
         """
         self._operations.close(InvalidStateError("RTCPeerConnection is closed"))
         if self._closing is None:
@@ -98,7 +157,9 @@ class RTCPeerConnection(TransportOwner):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        self._hold_transports(False)
         await super().close()
+        self._stop_unused_transports(all=True)
         await self._tasks.cancel()
 
     async def createAnswer(self) -> aiortc.RTCSessionDescription:
@@ -113,6 +174,7 @@ class RTCPeerConnection(TransportOwner):
         async with self._operation():
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
+            self._silence_sections(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
             for media in answer.media:
@@ -120,6 +182,32 @@ class RTCPeerConnection(TransportOwner):
                 if transport is not None and not transport.gathered:
                     media.ice_candidates_complete = False
             return wrap(answer)
+
+    def createDataChannel(
+        self,
+        label: str,
+        maxPacketLifeTime: int | None = None,
+        maxRetransmits: int | None = None,
+        ordered: bool = True,
+        protocol: str = "",
+        negotiated: bool = False,
+        id: int | None = None,
+    ) -> aiortc.RTCDataChannel:
+        """
+        Create a data channel with the given label.
+
+        The first one fires the `"negotiationneeded"` event (webrtc-pc
+        #dom-peerconnection-createdatachannel).
+
+        :rtype: :class:`RTCDataChannel`
+        """
+        channel = super().createDataChannel(
+            label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
+        )
+        assert self.sctp is not None
+        self._own.add(self.sctp)
+        self._needed.update()
+        return channel
 
     async def createOffer(
         self, iceRestart: bool = False
@@ -142,6 +230,15 @@ class RTCPeerConnection(TransportOwner):
                 self._set_numbers(offer, negotiated)
             return self._complete_offer(offer, iceRestart)
 
+    def getConfiguration(self) -> RTCConfiguration:
+        """
+        Return a copy of the configuration, which may be changed and handed to
+        :meth:`setConfiguration`.
+
+        :rtype: :class:`RTCConfiguration`
+        """
+        return copy_configuration(self._settings)
+
     def restartIce(self) -> None:
         """
         Restart ICE, in the next negotiation: fires the `"negotiationneeded"` event, now
@@ -153,10 +250,35 @@ class RTCPeerConnection(TransportOwner):
         if self._is_closed:
             return
         self._local_credentials_to_replace = credentials.credentials(
-            [self._current_local, self._pending_local, self._applied_local]
+            [self._current_local, self._pending_local]
         )
         if self._local_credentials_to_replace:
             self._needed.update()
+
+    def setConfiguration(self, configuration: aiortc.RTCConfiguration) -> None:
+        """
+        Change the configuration (webrtc-pc #set-the-configuration).
+
+        Other `iceServers`, or another `iceTransportPolicy`, are used when candidates
+        are gathered for the next time. If they have been gathered, or are being
+        gathered, the next offer restarts ICE (RFC 9429 section 4.1.18); to have one
+        made, call :meth:`restartIce`. Other times are in force from now on, but a
+        restart whose checks have begun keeps its own.
+
+        :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
+                              options count, so begin with :meth:`getConfiguration`.
+
+        :raises InvalidAccessError: if the username or the credential of a TURN server
+                                    is missing. Whatever is raised, nothing has changed.
+        :raises InvalidModificationError: if `bundlePolicy` or
+                                          `alwaysNegotiateDataChannels` is another.
+        :raises InvalidStateError: if the connection is closed.
+        :raises ValueError: if an option has no valid value, in particular if a URL is
+                            not one of a STUN or TURN server.
+        """
+        self._assert_open()
+        check_modification(self._settings, configuration)
+        self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(
         self, sessionDescription: aiortc.RTCSessionDescription | None = None
@@ -176,20 +298,22 @@ class RTCPeerConnection(TransportOwner):
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
+            if self._answering is not None:
+                # Its caller is to find it in its slot, and to send it first.
+                await asyncio.wait([self._answering.ended])
             if sessionDescription is None:
-                if self.signalingState == "have-remote-offer":
-                    sessionDescription = await self.createAnswer()
-                else:
-                    sessionDescription = await self.createOffer()
-            if sessionDescription.type == "offer":
-                self._gathering_operation = operation
-            try:
-                with _aiortc.role_kept(self._dtls_transports):
+                sessionDescription = await self._create_description()
+            if sessionDescription.type == "rollback":
+                await self._roll_back("local")
+                return
+            with self._applying("local", sessionDescription, operation):
+                try:
                     await super().setLocalDescription(sessionDescription)
-            except Superseded:
-                pass
-            finally:
-                self._applied_local = None
+                except Superseded:
+                    pass
+                finally:
+                    if self._answering is operation:
+                        self._answering = None
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -209,75 +333,21 @@ class RTCPeerConnection(TransportOwner):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        async with self._operation():
-            pending = {x: x.pending_restart for x in self._transports}
-            try:
-                with _aiortc.role_kept(self._dtls_transports):
-                    await super().setRemoteDescription(sessionDescription)
-                self._join_bundle(self._pending_remote or self._current_remote)
-                self._describe_added_transports()
-            except BaseException:
-                for transport in self._transports:
-                    transport.resume(pending.get(transport))
-                raise
-            finally:
-                self._restore_sections()
-                self._restore_sections = lambda: None
-            if sessionDescription.type == "answer" and not self._is_closed:
-                for transport in self._transports:
-                    if transport.restarting:
-                        transport.commit()
-                # An offer whose candidates are still gathered is not pending any more.
-                self._local_descriptions += 1
-                self._finish_negotiation()
+        async with self._operation() as operation:
+            if sessionDescription.type == "rollback":
+                await self._roll_back("remote")
+                return
+            if (
+                sessionDescription.type == "offer"
+                and self.signalingState == "have-local-offer"
+            ):
+                parse(sessionDescription)
+                await self._roll_back("local")
+            with self._applying("remote", sessionDescription, operation) as step:
+                await super().setRemoteDescription(sessionDescription)
+                self._complete_remote(step)
 
-    # Hooks
-
-    async def _gather(self) -> None:
-        self._local_descriptions += 1
-        number = self._local_descriptions
-        # The base puts the description into its slot only after gathering, which is too
-        # late for offers and restarts that are made meanwhile, and does not happen if
-        # the caller is cancelled.
-        self._pending_local = self._applied_local
-        if self.signalingState == "stable":
-            for transport in self._transports:
-                if transport.restarting:
-                    transport.commit(answerer=True)
-            self._finish_negotiation()
-        # A server that does not answer is not to hold back an offer of the peer's. An
-        # answer is not complete without its candidates, and what follows waits for it.
-        if self._gathering_operation is not None:
-            self._gathering_operation.end()
-            self._gathering_operation = None
-        await super()._gather()
-        if number != self._local_descriptions:
-            # The base would put the older description in the place of the newer.
-            raise Superseded
-
-    def _validate_description(
-        self, description: SessionDescription, is_local: bool
-    ) -> None:
-        restore = bundle.share_tag_section(description, self._bundle_owners())
-        if not is_local:
-            self._restore_sections = restore
-        super()._validate_description(description, is_local)
-        for media in description.media:
-            credentials.validate(media)
-            if media.dtls is None or not media.dtls.fingerprints:
-                raise ValueError(
-                    f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
-                )
-        if is_local:
-            self._apply_local_credentials(description)
-            self._applied_local = description
-            if description.type != "offer":
-                self._hide_unoffered()
-        else:
-            self._apply_remote_credentials(description)
-        self._numbers.learn(description)
-
-    # Steps of a negotiation
+    # Private
 
     @asynccontextmanager
     async def _operation(self) -> AsyncIterator[Operation]:
@@ -295,121 +365,28 @@ class RTCPeerConnection(TransportOwner):
         if self._closing is not None:
             raise InvalidStateError("RTCPeerConnection is closed")
 
-    def _apply_local_credentials(self, description: SessionDescription) -> None:
-        """
-        Begin or give up ICE restarts, as a local description says.
-        """
-        if description.type == "offer":
-            self._associate(description)
-        for i, media in enumerate(description.media):
-            transport = self._transport_of_section(i, media)
-            assert media.ice is not None
-            if transport is None:
-                continue
-            shown = transport.iceGatherer.getLocalParameters()
-            if description.type == "offer" and not credentials.differ(
-                media.ice, transport.local_parameters
-            ):
-                transport.discard()
-            elif credentials.differ(media.ice, shown):
-                if description.type != "offer" and not transport.restarting:
-                    raise ValueError(
-                        "Cannot change the ICE credentials of media section "
-                        f'"{media.rtp.muxId}" in an answer to an offer which does not '
-                        "restart ICE"
-                    )
-                transport.begin(media.ice, transport.pending_remote_parameters)
-
-    def _apply_remote_credentials(self, description: SessionDescription) -> None:
-        """
-        Begin or give up ICE restarts, as a remote description says.
-
-        :raises ValueError: if it is an answer which does not match the offer.
-        """
-        sections = [
-            (self._transport_of_mid(media.rtp.muxId), media)
-            for media in description.media
-        ]
-        if description.type != "offer":
-            for transport, media in sections:
-                if (
-                    transport is not None
-                    and transport.started
-                    and transport.remote_parameters is not None
-                ):
-                    check_answer(
-                        media, transport.remote_parameters, transport.restarting
-                    )
-
-        fresh = create_credentials()
-        for transport, media in sections:
-            if transport is None or media.ice is None:
-                continue
-            current = transport.remote_parameters
-            if description.type != "offer" or current is None:
-                transport.describe_remote(media.ice)
-            elif not credentials.differ(media.ice, current):
-                transport.discard()
-            elif credentials.differ(media.ice, transport.pending_remote_parameters):
-                transport.begin(fresh, media.ice)
-
-    def _associate(self, offer: SessionDescription) -> None:
-        """
-        Give the transceivers the m-line indices which they have in an offer.
-        """
-        unassociated = [
-            x for x in self.getTransceivers() if x.mid is None and not x.stopped
-        ]
-        by_mid = {x.mid: x for x in self.getTransceivers()}
-        for i, media in enumerate(offer.media):
-            if media.kind == "application":
-                self._sctp_mline_index = i
-                continue
-            transceiver = by_mid.get(media.rtp.muxId) or next(
-                (x for x in unassociated if x.kind == media.kind), None
-            )
-            if transceiver is None:
-                raise ValueError(
-                    f'No transceiver for media section "{media.rtp.muxId}"'
-                )
-            if transceiver in unassociated:
-                unassociated.remove(transceiver)
-            _aiortc.set_mline_index(transceiver, i)
-
-    def _bundle_owners(self) -> list[str]:
-        """
-        Return the mids whose transport other m-sections share.
-        """
-        return [
-            x.mid
-            for x in (*self.getTransceivers(), self.sctp)
-            if x is not None and x.mid and not _aiortc.is_bundled(x)
-        ]
+    async def _create_description(self) -> aiortc.RTCSessionDescription:
+        if self.signalingState in ANSWERED:
+            return await self.createAnswer()
+        return await self.createOffer()
 
     def _complete_offer(
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
+        self._silence_sections(offer)
         set_bundle(offer, self._current_local, self._current_remote)
-        if self._local_credentials_to_replace or (
-            restart and self._current_local is not None
+        if (
+            self._local_credentials_to_replace
+            or self._servers_changed()
+            or (restart and self._current_local is not None)
         ):
             fresh = create_credentials()
             for media in offer.media:
-                describe_transport(media, fresh, [])
+                describe_transport(media, fresh, [], complete=False)
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
         return wrap(offer)
-
-    def _describe_added_transports(self) -> None:
-        """
-        Have the transports that a remote description has added know the peer's
-        credentials.
-        """
-        for media in media_sections(self._pending_remote or self._current_remote):
-            transport = self._transport_of_mid(media.rtp.muxId)
-            if transport is not None and media.ice is not None:
-                transport.describe_remote(media.ice)
 
     def _describe_current(self, offer: SessionDescription) -> None:
         """
@@ -419,54 +396,11 @@ class RTCPeerConnection(TransportOwner):
             transport = self._transport_of_section(i, media)
             if transport is not None and transport.restarting:
                 describe_transport(
-                    media, transport.local_parameters, transport.local_candidates
+                    media,
+                    transport.local_parameters,
+                    transport.local_candidates,
+                    complete=True,
                 )
-
-    def _fire_negotiation_needed(self) -> None:
-        self.emit("negotiationneeded")
-
-    def _finish_negotiation(self) -> None:
-        """
-        The signaling state has become stable (webrtc-pc
-        #dfn-set-the-session-description).
-        """
-        self._promote_pending_descriptions()
-        if not self._local_credentials_to_replace & credentials.credentials(
-            [self._current_local]
-        ):
-            self._local_credentials_to_replace = set()
-        self._needed.reset()
-
-    def _locate(
-        self, candidate: aiortc.RTCIceCandidate
-    ) -> aiortc.RTCIceCandidate | None:
-        """
-        Complete the identification of a candidate's m-section, or return `None` if that
-        has more than enough.
-
-        The base would also find a transceiver without an m-section, if one of the two
-        is missing.
-
-        :raises OperationError: if the remote description has no such section.
-        """
-        remote = self._pending_remote or self._current_remote
-        for i, media in enumerate(media_sections(remote)):
-            if candidate.sdpMid == media.rtp.muxId or (
-                candidate.sdpMid is None and candidate.sdpMLineIndex == i
-            ):
-                if len(media.ice_candidates) >= MAX_REMOTE_CANDIDATES:
-                    return None
-                return dataclasses.replace(
-                    candidate, sdpMid=media.rtp.muxId, sdpMLineIndex=i
-                )
-        named = candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
-        if remote is not None and named:
-            raise OperationError(
-                f'Cannot add a candidate of media section "{candidate.sdpMid}" with '
-                f"index {candidate.sdpMLineIndex}: the remote description has none"
-            )
-        # The base takes candidates before the remote description, and so do we.
-        return candidate
 
     def _set_numbers(
         self,
@@ -488,3 +422,13 @@ class RTCPeerConnection(TransportOwner):
                     negotiated[transceiver] if media.rtp.muxId in old else None,
                     keep_order=not _aiortc.has_preferred_codecs(transceiver),
                 )
+
+    def _silence_sections(self, description: SessionDescription) -> None:
+        """
+        Make the m-sections of stopped transceivers inactive. Neither aiortc nor we can
+        reject them, as RFC 9429 section 5.2.2 has it.
+        """
+        stopped = {x.mid for x in self.getTransceivers() if x.stopped}
+        for media in description.media:
+            if media.rtp.muxId in stopped:
+                media.direction = "inactive"

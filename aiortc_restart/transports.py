@@ -1,57 +1,59 @@
-import asyncio
-import functools
-from collections.abc import Callable, Iterator
+import dataclasses
+import logging
+from collections.abc import Iterator
 
 import aiortc
+import aiortc.rtcpeerconnection
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
-from ._tasks import Tasks
-from .ice import RTCIceGatherer, RTCIceTransport, create_credentials
-from .negotiation import bundle
-from .rtcconfiguration import RTCConfiguration
-from .states import connection_state, ice_connection_state
+from .ice import (
+    MAX_REMOTE_CANDIDATES,
+    RTCIceGatherer,
+    RTCIceTransport,
+    create_credentials,
+    is_end_of_candidates,
+)
+from .negotiation import bundle, candidates
+from .paths import PathKeeper
+from .rtcconfiguration import (
+    RTCConfiguration,
+    check_configuration,
+    copy_configuration,
+)
+
+logger = logging.getLogger(__name__)
 
 
-class TransportOwner(_aiortc.RTCPeerConnection):
+class TransportOwner(PathKeeper):
     """
     The half of :class:`RTCPeerConnection` that looks after its transports: how they are
-    made and started, and what becomes of the connection when a path is lost.
+    made, configured and started, and which candidates they get.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
-        super().__init__(configuration)
-        self._failed_timer: asyncio.TimerHandle | None = None
+        configuration = configuration or RTCConfiguration()
+        check_configuration(configuration)
+        super().__init__(copy_configuration(configuration))
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
-        self._tasks = Tasks("RTCPeerConnection")
+        self._holding = False
 
-    @property
-    def connectionState(self) -> str:
+    def _configure(self, configuration: RTCConfiguration) -> None:
         """
-        The current connection state.
-
-        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
-        `"failed"`, `"closed"`. A connection which is disconnected may come back by
-        itself; one which is failed comes back by an ICE restart.
-
-        When the state changes, the `"connectionstatechange"` event is fired.
+        Use another configuration from now on (webrtc-pc #set-the-configuration).
         """
-        return super().connectionState
-
-    @property
-    def iceConnectionState(self) -> str:
-        """
-        The current ICE connection state.
-
-        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
-        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
-        looks for another path and the old one carries the call.
-
-        When the state changes, the `"iceconnectionstatechange"` event is fired.
-        """
-        return super().iceConnectionState
+        self._settings = self._configuration = configuration
+        # Those, too, which are out of use for now.
+        for dtls in self._made_transports:
+            _transport_of(dtls).configure(
+                configuration.iceServers,
+                configuration.iceTransportPolicy,
+                configuration.iceRestartTimeout,
+                configuration.iceDisconnectedTimeout,
+            )
+        self._set_failed_timer()
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -59,27 +61,32 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             (x.iceGatherer.getLocalParameters() for x in self._ordered_transports()),
             create_credentials(),
         )
-        configuration = self._configuration
         gatherer = RTCIceGatherer(
-            iceServers=configuration.iceServers,
-            iceTransportPolicy=configuration.iceTransportPolicy,
+            iceServers=self._settings.iceServers,
+            iceTransportPolicy=self._settings.iceTransportPolicy,
             local_username=shown.usernameFragment,
             local_password=shown.password,
         )
         transport = RTCIceTransport(
             gatherer,
-            disconnectedTimeout=self._setting("iceDisconnectedTimeout"),
-            restartTimeout=self._setting("iceRestartTimeout"),
+            restartTimeout=self._settings.iceRestartTimeout,
+            disconnectedTimeout=self._settings.iceDisconnectedTimeout,
         )
+        transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
         )
         return transport
 
-    def _change_path(self, transport: RTCIceTransport) -> None:
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._own_sctp.expect_overtaking()
+    def _hold_transports(self, holding: bool) -> None:
+        """
+        Keep the transports from stopping, as those do that the base bundles away: a
+        description may fail, or be rolled back.
+        """
+        self._holding = holding
+        for transport in self._transports:
+            transport.held = holding
 
     def _join_bundle(self, description: SessionDescription | None) -> None:
         """
@@ -96,35 +103,89 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 endpoint.receiver.setTransport(_dtls_of(owner))
                 endpoint.sender.setTransport(_dtls_of(owner))
 
+    def _is_used(self, transport: RTCIceTransport) -> bool:
+        """
+        Whether a transport carries more than what is stopped.
+        """
+        return transport in [
+            _transport_of(_dtls_of(x))
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None
+            and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
+        ]
+
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():
             yield _transport_of(transceiver.receiver.transport)
         if self.sctp is not None:
             yield _transport_of(self.sctp.transport)
 
-    @property
-    def _own_sctp(self) -> _aiortc.RTCSctpTransport:
-        assert isinstance(self.sctp, _aiortc.RTCSctpTransport)
-        return self.sctp
+    def _record_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Add a candidate, or the end of candidates, to the remote descriptions of its
+        generation, and return the transports that are to have it (webrtc-pc
+        #dom-peerconnection-addicecandidate).
 
-    def _recover_media(self, transport: RTCIceTransport) -> None:
+        :raises OperationError: if the remote description has no such m-section, or no
+                                description has such a generation.
         """
-        Send at once what the peer is missing since the path was lost.
-        """
-        for sender in self.getSenders():
-            if sender.kind == "video" and sender.transport.transport is transport:
-                _aiortc.send_keyframe(sender)
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._tasks.create(self._own_sctp.recover(), "retransmit")
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        if not descriptions:
+            return self._take_early_candidate(candidate)
+        if candidate is None or not candidates.is_named(candidate):
+            return self._record_ends(candidates.latest_places(descriptions))
 
-    def _setting(self, name: str) -> float | None:
-        """
-        Return a setting which aiortc's own configuration lacks.
-        """
-        value: float | None = getattr(
-            self._configuration, name, getattr(RTCConfiguration, name)
+        index = candidates.section_of(candidate, descriptions[0])
+        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
+        if transport is None or not self._is_used(transport):
+            return []
+        place = candidates.place_of(candidate, index, descriptions)
+        if is_end_of_candidates(candidate):
+            return self._record_ends([place])
+        if place.decides and not transport.expects(candidate):
+            return [transport]
+        recorded = candidates.record(
+            place,
+            dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
+            MAX_REMOTE_CANDIDATES,
         )
-        return value
+        return [transport] if recorded and place.decides else []
+
+    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
+        """
+        Say in the remote descriptions that candidates have ended, and return the
+        transports that are to know.
+        """
+        transports = []
+        for place in places:
+            # Who names no generation may have meant the one before the restart.
+            if place.restarts and not place.named:
+                logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
+                continue
+            candidates.record_end(place)
+            if place.decides:
+                transports.append(self._transport_of_mid(place.mid))
+        return [x for x in dict.fromkeys(transports) if x is not None]
+
+    def _reset_transports(self) -> None:
+        """
+        Have the transports forget the descriptions which have been rolled back.
+        """
+        live = next((x for x in self._ordered_transports() if x.started), None)
+        shared = live.local_parameters if live is not None else create_credentials()
+        for transport in self._transports:
+            transport.discard()
+            transport.reset(shared)
+
+    def _servers_changed(self) -> bool:
+        """
+        Whether the connection uses candidates of other servers, or another policy, than
+        the configuration now has, so that the next offer is to restart ICE (RFC 9429
+        section 4.1.18).
+        """
+        return any(x.outdated and self._is_used(x) for x in self._transports)
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -164,9 +225,40 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             if not running:
                 self._tasks.create(self._start_transport(dtls), "start transport")
 
-    @property
-    def _transports(self) -> list[RTCIceTransport]:
-        return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
+    async def _stop_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        transport = dtls.transport
+        if isinstance(transport, RTCIceTransport):
+            transport.held = False
+        await dtls.stop()
+        await transport.stop()
+
+    def _take_early_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Return the transports that are to have what comes before the remote description.
+
+        The W3C forbids it, and the base takes it. An end of candidates would end those
+        of the description, too.
+        """
+        aiortc.rtcpeerconnection.logger.warning(
+            "RTCPeerConnection addIceCandidate called without remote description"
+        )
+        if candidate is None or is_end_of_candidates(candidate):
+            return []
+        if candidate.sdpMid is not None:
+            transport = self._transport_of_mid(candidate.sdpMid)
+        else:
+            transport = self._transport_of_index(candidate.sdpMLineIndex)
+        return [transport] if transport is not None else []
+
+    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
+        if self.sctp is not None and self._sctp_mline_index == index:
+            return _transport_of(self.sctp.transport)
+        for transceiver in self.getTransceivers():
+            if _aiortc.mline_index(transceiver) == index:
+                return _transport_of(_dtls_of(transceiver))
+        return None
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
         for endpoint in (*self.getTransceivers(), self.sctp):
@@ -183,62 +275,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             if _aiortc.mline_index(transceiver) == index:
                 return _transport_of(_dtls_of(transceiver))
         return None
-
-    def _update_failed_timer(self) -> None:
-        """
-        Close the connection some time after its path was lost: nothing else does, if
-        the peer is gone.
-        """
-        failed = self.iceConnectionState == "failed" and any(
-            x.state == "connected" for x in self._dtls_transports
-        )
-        if failed and self._failed_timer is None:
-            timeout = self._setting("iceFailedTimeout")
-            if timeout is not None:
-                self._failed_timer = asyncio.get_running_loop().call_later(
-                    timeout, self._close_later
-                )
-        elif not failed and self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
-
-    def _update_states(self) -> Callable[[], None]:
-        ice, dtls = self._states_in_session()
-        closed = self._is_closed
-        events = self._set_states(
-            "closed" if closed else ice_connection_state(ice),
-            "closed" if closed else connection_state(ice, dtls),
-        )
-        return functools.partial(self._states_changed, events)
-
-    def _states_changed(self, events: list[str]) -> None:
-        for event in events:
-            self.emit(event)
-        self._update_failed_timer()
-        # A connection that never came up has its first DTLS handshake after a restart.
-        if any(
-            dtls.state == "new" and dtls.transport.state == "completed"
-            for dtls in self._dtls_transports
-        ):
-            self._start_transports()
-        # The peer has closed the connection.
-        if self._states_in_session()[1] == {"closed"}:
-            self._close_later()
-
-    def _states_in_session(self) -> tuple[set[str], set[str]]:
-        """
-        Return the states of the ICE and the DTLS transports.
-
-        One which has been made for a section that is not negotiated yet, and may be
-        bundled away, does not take part in a session that is.
-        """
-        states = [(x.transport.state, x.state) for x in self._dtls_transports]
-        states = [
-            (ice, dtls)
-            for ice, dtls in states
-            if dtls != "new" or ice not in ("new", "closed")
-        ] or states
-        return {ice for ice, _ in states}, {dtls for _, dtls in states}
 
 
 def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:

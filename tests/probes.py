@@ -197,15 +197,18 @@ def response(
     return message
 
 
-async def stun_server(network: Network, *delays: float) -> "StunServer":
+async def stun_server(
+    network: Network, *delays: float, address: str = "10.0.9.1"
+) -> "StunServer":
     """
-    Open a STUN server at `stun:10.0.9.1:3478`.
+    Open a STUN server at `stun:10.0.9.1:3478`, or at another address.
 
     :param delays: For each question in turn the seconds until it is answered.
     """
-    network.add_host("server", "10.0.9.1")
-    with network.host("server"):
+    name = f"server {address}"
+    network.add_host(name, address)
+    with network.host(name):
         _, server = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: StunServer(*delays), local_addr=("10.0.9.1", 3478)
+            lambda: StunServer(*delays), local_addr=(address, 3478)
         )
     return server

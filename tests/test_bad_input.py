@@ -350,13 +350,13 @@ async def test_offer_in_wrong_state(network: Network) -> None:
     An offer which the signaling state forbids restarts nothing.
     """
     async with connected_pair(network) as pair:
-        offer = await offered(pair.answerer, iceRestart=True)
-        own = await offered(pair.offerer, iceRestart=True)
-        generations = ice_transport(pair.offerer).generations
-        with pytest.raises(InvalidStateError):
-            await pair.offerer.setRemoteDescription(offer)
-        assert ice_transport(pair.offerer).generations == generations
-        assert pair.offerer.localDescription == own
+        offer = await pair.answerer.createOffer(iceRestart=True)
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        generations = ice_transport(pair.answerer).generations
+        with pytest.raises(InvalidStateError, match="Cannot handle offer in signaling"):
+            await pair.answerer.setLocalDescription(offer)
+        assert ice_transport(pair.answerer).generations == generations
+        assert pair.answerer.pendingLocalDescription is None
         await pair.exchange()
 
 

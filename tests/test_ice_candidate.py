@@ -87,9 +87,41 @@ def test_from_json_end_of_candidates(candidate: str | None) -> None:
     An empty attribute is the end of candidates.
     """
     # webrtc-pc #dom-peerconnection-addicecandidate
-    message = {"candidate": candidate, "sdpMid": "0", "sdpMLineIndex": 0}
+    message = {"candidate": candidate, "usernameFragment": "aBcD"}
     assert RTCIceCandidate.fromJSON(message) is None
     assert RTCIceCandidate.fromJSON({}) is None
+    assert RTCIceCandidate.fromJSON(None) is None
+
+
+@pytest.mark.parametrize("candidate", ["", "candidate:", None])
+@pytest.mark.parametrize("username", ["aBcD", None])
+@pytest.mark.parametrize(("mid", "index"), [("0", None), (None, 0), ("0", 0)])
+def test_from_json_end_of_a_section(
+    candidate: str | None, username: str | None, mid: str | None, index: int | None
+) -> None:
+    """
+    With an m-section it is the end of that section's candidates, of one generation.
+    """
+    # webrtc-pc #dom-peerconnection-addicecandidate
+    end = RTCIceCandidate.fromJSON(
+        {
+            "candidate": candidate,
+            "sdpMid": mid,
+            "sdpMLineIndex": index,
+            "usernameFragment": username,
+        }
+    )
+    assert end is not None
+    assert (end.sdpMid, end.sdpMLineIndex) == (mid, index)
+    assert end.usernameFragment == username
+    assert end.candidate == ""
+    assert end.toJSON() == {
+        "candidate": "",
+        "sdpMid": mid,
+        "sdpMLineIndex": index,
+        "usernameFragment": username,
+    }
+    assert RTCIceCandidate.fromJSON(end.toJSON()) == end
 
 
 @pytest.mark.parametrize(
@@ -97,6 +129,7 @@ def test_from_json_end_of_candidates(candidate: str | None) -> None:
     [
         "nonsense",
         "candidate:1 1 udp 2122260223 192.0.2.1 50000 typ",
+        "candidate:1 1 udp 2122260223 192.0.2.1 50000 type host",
         "candidate:1 one udp 2122260223 192.0.2.1 50000 typ host",
         "candidate:1 1 udp high 192.0.2.1 50000 typ host",
         "candidate:1 1 udp 2122260223 192.0.2.1 http typ host",
@@ -110,6 +143,84 @@ def test_from_json_malformed(candidate: str) -> None:
     with pytest.raises(ValueError, match="Malformed candidate") as caught:
         from_json(candidate)
     assert candidate.removeprefix("candidate:") in str(caught.value)
+
+
+@pytest.mark.parametrize("message", [[], "candidate", 1, True, [["candidate", ""]]])
+def test_from_json_no_object(message: Any) -> None:
+    """
+    What is no object is no candidate.
+    """
+    with pytest.raises(ValueError, match="must be an object"):
+        RTCIceCandidate.fromJSON(message)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("candidate", 1),
+        ("candidate", ["a"]),
+        ("candidate", {}),
+        ("sdpMid", 0),
+        ("sdpMid", {"a": 1}),
+        ("sdpMLineIndex", "0"),
+        ("sdpMLineIndex", 0.5),
+        ("sdpMLineIndex", True),
+        ("sdpMLineIndex", -1),
+        ("sdpMLineIndex", 65536),
+        ("usernameFragment", 5),
+        ("usernameFragment", []),
+    ],
+)
+@pytest.mark.parametrize("candidate", [HOST, ""])
+def test_from_json_wrong_type(member: str, value: object, candidate: str) -> None:
+    """
+    A member of another type, or out of range, is named in the error.
+    """
+    # webrtc-pc #dom-rtcicecandidateinit
+    message = {"candidate": candidate, "sdpMid": "0", member: value}
+    with pytest.raises(ValueError, match=f"{member} of a candidate must be"):
+        RTCIceCandidate.fromJSON(message)
+
+
+def test_from_json_empty_members() -> None:
+    """
+    An empty mid beside an index, and an empty username fragment, are none.
+    """
+    candidate = from_json(HOST, sdpMid="", sdpMLineIndex=0, usernameFragment="")
+    assert candidate.sdpMid is None
+    assert candidate.sdpMLineIndex == 0
+    assert candidate.usernameFragment is None
+    # A section without identification-tag is one, too.
+    assert from_json(HOST, sdpMid="").sdpMid == ""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x),
+)
+
+
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "candidate": JSON | st.sampled_from([HOST, REFLEXIVE, ""]),
+            "sdpMid": JSON,
+            "sdpMLineIndex": JSON,
+            "usernameFragment": JSON,
+        },
+    )
+)
+def test_from_json_any_object(message: Any) -> None:
+    """
+    Whatever a peer sends, it is a candidate, or none, or a `ValueError`.
+    """
+    try:
+        result = RTCIceCandidate.fromJSON(message)
+    except ValueError:
+        return
+    assert result is None or RTCIceCandidate.fromJSON(result.toJSON()) == result
 
 
 @given(st.text() | st.lists(st.text(max_size=6), max_size=14).map(" ".join))
@@ -158,6 +269,17 @@ def test_round_trip(attribute: str, username: str | None) -> None:
     copy = RTCIceCandidate.fromJSON(candidate.toJSON())
     assert copy == candidate
     assert copy.usernameFragment == candidate.usernameFragment
+
+
+@pytest.mark.parametrize("attribute", [HOST, TCP, NAME])
+def test_candidate(attribute: str) -> None:
+    """
+    The attribute can be read, with the generation if that is known.
+    """
+    # webrtc-pc #dom-rtcicecandidate-candidate
+    assert from_json(attribute).candidate == attribute
+    named = from_json(attribute, usernameFragment="aBcD")
+    assert named.candidate == f"{attribute} ufrag aBcD"
 
 
 def test_equality() -> None:

@@ -23,7 +23,10 @@ from .media import (  # noqa: E402
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
+    RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpTransceiver,
+    end_track,
     has_preferred_codecs,
     is_bundled,
     mline_index,
@@ -31,6 +34,7 @@ from .media import (  # noqa: E402
     send_keyframe,
     set_mline_index,
 )
+from .saved import SavedConnection, Undone  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
 
 __all__ = [
@@ -40,12 +44,17 @@ __all__ = [
     "Endpoint",
     "NegotiatedMedia",
     "RTCCertificate",
+    "RTCDtlsTransport",
     "RTCIceGatherer",
     "RTCIceTransport",
     "RTCPeerConnection",
     "RTCRtpReceiver",
+    "RTCRtpTransceiver",
     "RTCSctpTransport",
+    "SavedConnection",
+    "Undone",
     "check_requirements",
+    "end_track",
     "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",

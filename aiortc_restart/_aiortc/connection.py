@@ -1,6 +1,6 @@
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,30 @@ from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
+    RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpTransceiver,
     set_mline_index,
 )
+from .saved import (
+    SavedConnection,
+    SavedSctp,
+    SavedTransceiver,
+    SavedTransport,
+    Undone,
+    dtls_of,
+    give_each_transport_an_owner,
+    restore_sctp,
+    restore_transceiver,
+    restore_transport,
+    save_sctp,
+    save_transceiver,
+    save_transport,
+)
 from .sctp import RTCSctpTransport
+
+# No token of SDP, so that no m-section has it (RFC 8866 section 9).
+NO_MID = " "
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -24,18 +44,29 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     The base's connection: its slots as properties, its steps as hooks.
     """
 
+    _stopped: tuple[aiortc.RTCRtpTransceiver, ...] = ()
     _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         super().__init__(configuration)
         for certificate in self.__certificates:
             certificate.__class__ = RTCCertificate
+        # With which transport they were made, and whether it was another one's.
+        self._origins: dict[Endpoint, tuple[aiortc.RTCDtlsTransport, bool]] = {}
+        # All that have not been stopped.
+        self._made_transports: set[aiortc.RTCDtlsTransport] = set()
+        # The one which createOffer() has made and no description has.
+        self._spare_sctp: aiortc.RTCSctpTransport | None = None
 
     # Slots
 
     @property
     def _configuration(self) -> aiortc.RTCConfiguration:
         return self.__configuration
+
+    @_configuration.setter
+    def _configuration(self, value: aiortc.RTCConfiguration) -> None:
+        self.__configuration = value
 
     @property
     def _dtls_transports(self) -> set[aiortc.RTCDtlsTransport]:
@@ -83,22 +114,25 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _pending_local(self) -> aiortc.sdp.SessionDescription | None:
         return self.__pendingLocalDescription
 
-    @_pending_local.setter
-    def _pending_local(self, value: aiortc.sdp.SessionDescription | None) -> None:
-        self.__pendingLocalDescription = value
-
     @property
     def _pending_remote(self) -> aiortc.sdp.SessionDescription | None:
         return self.__pendingRemoteDescription
 
-    def _promote_pending_descriptions(self) -> None:
-        # The base leaves the offer pending when the answer has been applied.
-        if self.__pendingLocalDescription is not None:
-            self.__currentLocalDescription = self.__pendingLocalDescription
-            self.__pendingLocalDescription = None
-        if self.__pendingRemoteDescription is not None:
-            self.__currentRemoteDescription = self.__pendingRemoteDescription
-            self.__pendingRemoteDescription = None
+    def _set_current_descriptions(
+        self,
+        local: aiortc.sdp.SessionDescription | None,
+        remote: aiortc.sdp.SessionDescription | None,
+    ) -> None:
+        self.__currentLocalDescription = local
+        self.__currentRemoteDescription = remote
+
+    def _set_pending_descriptions(
+        self,
+        local: aiortc.sdp.SessionDescription | None,
+        remote: aiortc.sdp.SessionDescription | None,
+    ) -> None:
+        self.__pendingLocalDescription = local
+        self.__pendingRemoteDescription = remote
 
     @contextmanager
     def _offer_undone(
@@ -110,7 +144,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
         :return: What had been negotiated for each transceiver before.
         """
-        index = self.__sctp_mline_index
+        index, sctp = self.__sctp_mline_index, self.__sctp
         before = [
             (x, x._codecs, x._headerExtensions, x._get_mline_index())
             for x in self.__transceivers
@@ -119,15 +153,29 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             yield {x: (codecs, extensions) for x, codecs, extensions, _ in before}
         finally:
             self.__sctp_mline_index = index
+            if self.__sctp is not sctp:
+                self._spare_sctp, self.__sctp = self.__sctp, None
+                self._keep_used_transports()
             for transceiver, codecs, extensions, mline_index in before:
                 transceiver._codecs = codecs
                 transceiver._headerExtensions = extensions
                 set_mline_index(transceiver, mline_index)
 
+    def _hide_stopped(self) -> None:
+        """
+        Keep the base from using a stopped transceiver again for an m-section of the
+        peer's. :meth:`_show_hidden` undoes it.
+        """
+        self._stopped = tuple(
+            x for x in self.__transceivers if x.stopped and x.mid is None
+        )
+        for transceiver in self._stopped:
+            transceiver._set_mid(NO_MID)
+
     def _hide_unoffered(self) -> None:
         """
         Let the base answer an offer which does not know all transceivers: it takes each
-        of them for offered. :meth:`_show_unoffered` undoes it.
+        of them for offered. :meth:`_show_hidden` undoes it.
         """
         self._unoffered = tuple(
             x for x in self.__transceivers if x._offerDirection is None
@@ -135,13 +183,148 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         for transceiver in self._unoffered:
             transceiver._offerDirection = "inactive"
 
-    def _show_unoffered(self) -> None:
+    def _silence_stopped(self) -> None:
+        """
+        Have the stopped transceivers be inactive, whichever direction they had.
+        """
+        for transceiver in self.__transceivers:
+            if transceiver.stopped and transceiver.mid is not None:
+                transceiver._setCurrentDirection("inactive")
+
+    def _show_hidden(self) -> None:
+        for transceiver in self._stopped:
+            transceiver._set_mid(None)  # type: ignore[arg-type]
+        self._stopped = ()
         for transceiver in self._unoffered:
             transceiver._offerDirection = None
             if transceiver.mid is None:
                 # webrtc-pc #dom-rtcrtptransceiver-currentdirection
                 transceiver._setCurrentDirection(None)  # type: ignore[arg-type]
         self._unoffered = ()
+
+    @contextmanager
+    def _stopped_hidden(self) -> Iterator[None]:
+        """
+        Keep the base from using a stopped transceiver again for another track.
+        """
+        shown = self.__transceivers
+        self.__transceivers = [x for x in shown if not x.stopped]
+        try:
+            yield
+        finally:
+            added = [x for x in self.__transceivers if x not in shown]
+            self.__transceivers = shown + added
+
+    # The last stable state
+
+    def _restore(self, saved: SavedConnection, kept: Container[Endpoint]) -> Undone:
+        """
+        Put everything that descriptions change back to what it was.
+
+        :param saved: What it was.
+        :param kept: What the application has made or taken into use.
+        """
+        undone = Undone()
+        for transceiver in list(self.__transceivers):
+            track = transceiver.receiver.track
+            known = saved.transceivers.get(transceiver)
+            if known is None and not (transceiver in kept or transceiver.sender.track):
+                self.__transceivers.remove(transceiver)
+                undone.transceivers.append(transceiver)
+                known = save_transceiver(transceiver)
+                known.track = None
+            restore_transceiver(transceiver, known or self._as_made(transceiver))
+            if track is not None and track is not transceiver.receiver.track:
+                undone.tracks.append(track)
+        if self.__sctp is not None:
+            if saved.sctp is not None:
+                restore_sctp(*saved.sctp)
+            elif self.__sctp in kept:
+                transport, bundled = self._origins[self.__sctp]
+                restore_sctp(self.__sctp, SavedSctp(bundled, None, transport))
+            else:
+                self.__sctp = None
+        self._sctpLegacySdp = saved.legacy_sctp
+        self.__remoteDtls = saved.remote_dtls.copy()
+        self.__remoteIce = saved.remote_ice.copy()
+        self.__sctp_mline_index = saved.sctp_mline_index
+        self.__sctpRemoteCaps, self.__sctpRemotePort = saved.sctp_remote
+        self.__seenMids = saved.seen_mids.copy()
+        self._set_pending_descriptions(saved.pending_local, saved.pending_remote)
+
+        give_each_transport_an_owner(self._endpoints())
+        self._keep_used_transports()
+        for dtls in self.__dtlsTransports:
+            restore_transport(
+                dtls, saved.transports.get(dtls, SavedTransport("auto", False, False))
+            )
+        return undone
+
+    def _save(self) -> SavedConnection:
+        """
+        Take note of everything that descriptions change.
+        """
+        sctp = self.__sctp
+        return SavedConnection(
+            legacy_sctp=self._sctpLegacySdp,
+            pending_local=self.__pendingLocalDescription,
+            pending_remote=self.__pendingRemoteDescription,
+            remote_dtls=self.__remoteDtls.copy(),
+            remote_ice=self.__remoteIce.copy(),
+            sctp=(sctp, save_sctp(sctp)) if sctp is not None else None,
+            sctp_mline_index=self.__sctp_mline_index,
+            sctp_remote=(self.__sctpRemoteCaps, self.__sctpRemotePort),
+            seen_mids=self.__seenMids.copy(),
+            transceivers={x: save_transceiver(x) for x in self.__transceivers},
+            transports={x: save_transport(x) for x in self.__dtlsTransports},
+        )
+
+    def _as_made(self, transceiver: aiortc.RTCRtpTransceiver) -> SavedTransceiver:
+        transport, bundled = self._origins[transceiver]
+        return SavedTransceiver(
+            bundled=bundled,
+            current_direction=None,
+            enabled=(True, True),
+            media=([], []),
+            mid=None,
+            mline_index=None,
+            offer_direction=None,
+            track=None,
+            transport=transport,
+        )
+
+    def _endpoints(self) -> list[Endpoint]:
+        return [*self.__transceivers, *([self.__sctp] if self.__sctp else [])]
+
+    def _keep_used_transports(self) -> None:
+        """
+        Take for the connection's transports those which something uses.
+        """
+        used = {dtls_of(x) for x in self._endpoints()}
+        self.__dtlsTransports = used
+        self.__iceTransports = {x.transport for x in used}
+        self._update_states()
+
+    def _useful_transports(self, negotiating: bool) -> set[aiortc.RTCDtlsTransport]:
+        """
+        Return the transports which are in use.
+
+        :param negotiating: Whether also those which a rollback would use again.
+        """
+        endpoints = self._endpoints()
+        self._origins = {
+            endpoint: origin
+            for endpoint, origin in self._origins.items()
+            if negotiating and endpoint in endpoints
+        }
+        useful = {dtls_of(x) for x in endpoints}
+        if self._spare_sctp is not None:
+            useful.add(self._spare_sctp.transport)
+        return useful | {transport for transport, _ in self._origins.values()}
+
+    def _update_states(self) -> None:
+        self.__updateIceGatheringState()
+        self.__updateConnectionState()
 
     # Steps
 
@@ -153,6 +336,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def _assert_not_closed(self) -> None:
         self.__assertNotClosed()
+
+    def _create_sctp_transport(self) -> None:
+        self.__createSctpTransport()
 
     def _close_later(self) -> None:
         """
@@ -167,8 +353,29 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _start_transports(self) -> None:
         raise NotImplementedError
 
+    def _transceiver_changed(self) -> None:
+        raise NotImplementedError
+
     async def _gather(self) -> None:
         await super().__gather()
+
+    def _emit_signaling_state(self) -> None:
+        self.emit("signalingstatechange")
+
+    def _set_signaling_state(self, state: str) -> bool:
+        """
+        Set the state, and return whether it is another one.
+        """
+        changed = state != self.__signalingState and not self.__isClosed
+        if changed:
+            self.__signalingState = state
+        return changed
+
+    def _derive_states(self) -> Callable[[], None]:
+        """
+        Compute the states, and return what fires their events.
+        """
+        raise NotImplementedError
 
     def _set_states(self, ice: str, connection: str) -> list[str]:
         """
@@ -182,12 +389,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             self.__connectionState = connection
             events.append("connectionstatechange")
         return events
-
-    def _update_states(self) -> Callable[[], None]:
-        """
-        Compute the states, and return what fires the events.
-        """
-        raise NotImplementedError
 
     def _validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool
@@ -224,24 +425,29 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         iceTransport = self._create_ice_transport()
         self.__iceTransports.add(iceTransport)
         iceTransport.iceGatherer.on("statechange", self.__updateIceGatheringState)
-        iceTransport.state_changed = self._update_states
+        iceTransport.state_changed = self._derive_states
 
-        dtlsTransport = aiortc.RTCDtlsTransport(iceTransport, self.__certificates)
+        dtlsTransport = RTCDtlsTransport(iceTransport, self.__certificates)
         dtlsTransport.on("statechange", self.__updateConnectionState)
         self.__dtlsTransports.add(dtlsTransport)
+        self._made_transports.add(dtlsTransport)
 
-        self.__updateIceGatheringState()
-        self.__updateConnectionState()
+        self._update_states()
         return dtlsTransport
 
-    async def __gather(self) -> None:
-        self._show_unoffered()
-        await self._gather()
-
     def __createSctpTransport(self) -> None:
-        super().__createSctpTransport()
+        if self._spare_sctp is not None:
+            self.__sctp, self._spare_sctp = self._spare_sctp, None
+            self._keep_used_transports()
+        else:
+            super().__createSctpTransport()
         assert self.__sctp is not None
         self.__sctp.__class__ = RTCSctpTransport
+        self._origins[self.__sctp] = self.__sctp.transport, self.__sctp._bundled
+
+    async def __gather(self) -> None:
+        self._show_hidden()
+        await self._gather()
 
     def __createTransceiver(
         self,
@@ -250,20 +456,27 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         sender_track: aiortc.MediaStreamTrack | None = None,
     ) -> aiortc.RTCRtpTransceiver:
         transceiver = super().__createTransceiver(direction, kind, sender_track)
-        # The base names its class itself; ours differs in one method and no slot.
+        # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
+        transceiver.__class__ = RTCRtpTransceiver
+        assert isinstance(transceiver, RTCRtpTransceiver)
+        transceiver._changed = self._transceiver_changed
+        self._origins[transceiver] = (
+            transceiver.receiver.transport,
+            transceiver._bundled,
+        )
         return transceiver
 
     def __setSignalingState(self, state: str) -> None:
-        # A step which was under way when the connection was closed.
-        if state == "closed" or not self.__isClosed:
+        # Its other states are entered when everything else is in place.
+        if state == "closed":
             super().__setSignalingState(state)
 
     def __updateConnectionState(self) -> None:
-        self._update_states()()
+        self._derive_states()()
 
     def __updateIceConnectionState(self) -> None:
-        self._update_states()()
+        self._derive_states()()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

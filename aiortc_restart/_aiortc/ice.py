@@ -58,6 +58,28 @@ class Connection(aioice.Connection):
     def tie_breaker(self, value: int) -> None:
         self._tie_breaker = value
 
+    def use_servers(
+        self,
+        *,
+        transport_policy: aioice.TransportPolicy,
+        stun_server: tuple[str, int] | None = None,
+        turn_server: tuple[str, int] | None = None,
+        turn_username: str | None = None,
+        turn_password: str | None = None,
+        turn_ssl: bool = False,
+        turn_transport: str = "udp",
+    ) -> None:
+        """
+        Gather with other servers than the constructor was told of.
+        """
+        self.stun_server = stun_server
+        self.turn_server = turn_server
+        self.turn_username = turn_username
+        self.turn_password = turn_password
+        self.turn_ssl = turn_ssl
+        self.turn_transport = turn_transport
+        self._transport_policy = transport_policy
+
     def _forget_consent_task(self) -> None:
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None

@@ -1,10 +1,12 @@
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import aiortc
 import aiortc.rtcrtpparameters
+import aiortc.rtcrtpreceiver
 import aiortc.rtp
+from aiortc.exceptions import InvalidStateError
 
 NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
@@ -12,6 +14,65 @@ NegotiatedMedia = tuple[
 
 Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 "What an m-section describes."
+
+
+DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
+
+
+class RTCDtlsTransport(aiortc.RTCDtlsTransport):
+    """
+    The base's transport, which may be kept from stopping for a while.
+    """
+
+    async def stop(self) -> None:
+        if not getattr(self.transport, "held", False):
+            await super().stop()
+
+
+class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
+    """
+    The RTCRtpTransceiver interface describes a permanent pairing of an
+    :class:`RTCRtpSender` and an :class:`RTCRtpReceiver`, along with some
+    shared state.
+
+    When its direction changes, or it is stopped, the connection's
+    `"negotiationneeded"` event is fired.
+    """
+
+    _changed: Callable[[], None]
+
+    @property
+    def direction(self) -> str:
+        """
+        The preferred direction of the transceiver, which will be used in
+        :meth:`RTCPeerConnection.createOffer` and
+        :meth:`RTCPeerConnection.createAnswer`.
+
+        One of `'sendrecv'`, `'sendonly'`, `'recvonly'` or `'inactive'`.
+
+        :raises InvalidStateError: if the transceiver is stopped, when it is set
+                                   (webrtc-pc #dom-rtcrtptransceiver-direction).
+        """
+        return str(DIRECTION.__get__(self))
+
+    @direction.setter
+    def direction(self, direction: str) -> None:
+        if direction == self.direction:
+            return
+        if self.stopped:
+            raise InvalidStateError("RTCRtpTransceiver is stopped")
+        DIRECTION.__set__(self, direction)
+        self._changed()
+
+    async def stop(self) -> None:
+        """
+        Permanently stops the :class:`RTCRtpTransceiver`.
+
+        Its m-section becomes inactive with the next negotiation.
+        """
+        if not self.stopped:
+            await super().stop()
+            self._changed()
 
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
@@ -77,3 +138,12 @@ def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:
     sender._send_keyframe()
+
+
+def end_track(track: aiortc.MediaStreamTrack) -> None:
+    """
+    End a remote track, and the wait of who reads it.
+    """
+    if isinstance(track, aiortc.rtcrtpreceiver.RemoteStreamTrack):
+        track._queue.put_nowait(None)
+    track.stop()

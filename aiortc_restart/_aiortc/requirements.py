@@ -5,6 +5,7 @@ from collections.abc import Callable
 import aioice.ice
 import aioice.stun
 import aioice.turn
+import aiortc.rtcrtpreceiver
 import aiortc.rtcrtptransceiver
 
 REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
@@ -15,9 +16,10 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
         "_closing _early_checks _nominated _nominating _protocols _query_consent_task "
-        "_remote_candidates _remote_candidates_resolving _tie_breaker build_request "
-        "check_complete check_incoming close connect data_received gather_candidates "
-        "protocol_lost query_consent request_received switch_role".split(),
+        "_remote_candidates _remote_candidates_resolving _tie_breaker "
+        "_transport_policy build_request check_complete check_incoming close connect "
+        "data_received gather_candidates protocol_lost query_consent request_received "
+        "switch_role".split(),
     ),
     (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
     (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
@@ -33,10 +35,11 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
-        "_preferred_codecs _setCurrentDirection _set_mline_index".split(),
+        "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_send_keyframe"]),
-    (aiortc.RTCRtpReceiver, ["_handle_rtcp_packet"]),
+    (aiortc.RTCRtpSender, ["_enabled", "_send_keyframe"]),
+    (aiortc.RTCRtpReceiver, ["_enabled", "_handle_rtcp_packet", "_track"]),
+    (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
         "_bundled _cwnd _data_channel_flush _data_channel_queue _fast_recovery_exit "
@@ -56,8 +59,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
                 "iceTransports isClosed localRtp pendingLocalDescription "
                 "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
-                "sctpRemoteCaps sctpRemotePort sctp_mline_index setSignalingState "
-                "transceivers updateConnectionState "
+                "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
+                "setSignalingState signalingState transceivers updateConnectionState "
                 "updateIceConnectionState updateIceGatheringState "
                 "validate_description"
             ).split()

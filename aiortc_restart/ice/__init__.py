@@ -2,7 +2,11 @@
 How packets get across: no SDP and no negotiation (RFC 8445, RFC 8838, RFC 7675).
 """
 
-from .candidate import RTCIceCandidate, RTCIceCandidatePair
+from .candidate import (
+    RTCIceCandidate,
+    RTCIceCandidatePair,
+    is_end_of_candidates,
+)
 from .connection import MAX_REMOTE_CANDIDATES
 from .gatherer import RTCIceGatherer, create_credentials
 from .transport import RTCIceTransport
@@ -14,4 +18,5 @@ __all__ = [
     "RTCIceGatherer",
     "RTCIceTransport",
     "create_credentials",
+    "is_end_of_candidates",
 ]

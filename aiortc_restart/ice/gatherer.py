@@ -51,22 +51,42 @@ class RTCIceGatherer(BaseIceGatherer):
             local_password or str(fresh.password),
             ice_controlling=False,
         )
-        self.generation = IceGeneration(connection, restart=False)
+        self.generation = IceGeneration(
+            connection, restart=False, servers=self._connection_options
+        )
         "The generation which the next description describes."
         self._connection = connection
 
+    def configure(
+        self,
+        iceServers: list[aiortc.RTCIceServer] | None,
+        iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+    ) -> None:
+        """
+        Use other servers, or another policy, whenever gathering begins from now on.
+        """
+        self._ice_servers = iceServers
+        self._ice_transport_policy = iceTransportPolicy
+
     def create_generation(
-        self, parameters: aiortc.RTCIceParameters, ice_controlling: bool
+        self,
+        parameters: aiortc.RTCIceParameters,
+        ice_controlling: bool,
+        restart: bool = True,
     ) -> IceGeneration:
         """
         Make a generation with the given local credentials, and show it from now on.
+
+        :param restart: Whether there has been another one before it.
 
         :raises ValueError: if the credentials do not satisfy RFC 8839 section 5.4.
         """
         connection = self._create_connection(
             str(parameters.usernameFragment), str(parameters.password), ice_controlling
         )
-        generation = IceGeneration(connection, restart=True)
+        generation = IceGeneration(
+            connection, restart, servers=self._connection_options
+        )
         self.show(generation)
         return generation
 
@@ -74,7 +94,7 @@ class RTCIceGatherer(BaseIceGatherer):
         """
         Gather ICE candidates, and wait until all have been found.
 
-        A generation which replaces another meanwhile is waited for instead.
+        A restart which replaces another generation meanwhile is waited for instead.
         """
         while True:
             generation = self.generation
@@ -82,8 +102,11 @@ class RTCIceGatherer(BaseIceGatherer):
                 self._set_state("gathering")
             await generation.gather()
             if generation is self.generation:
+                self._set_state("completed")
                 break
-        self._set_state("completed")
+            if not (self.generation.restart or self.generation.gathering):
+                # A rollback has brought it, and nothing asks for its candidates yet.
+                break
 
     def getLocalCandidates(self) -> list[aiortc.RTCIceCandidate]:
         """
@@ -103,6 +126,10 @@ class RTCIceGatherer(BaseIceGatherer):
         self._connection = generation.connection
         if generation.gathered:
             self._set_state("completed")
+        elif generation.gathering:
+            self._set_state("gathering")
+        elif not generation.restart:
+            self._set_state("new")
 
     def _create_connection(
         self, username: str, password: str, ice_controlling: bool

@@ -1,10 +1,12 @@
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import aiortc
 
 from .._tasks import Tasks
+from .candidate import candidate_from_aioice
 from .connection import Connection
 from .liveness import Liveness
 
@@ -55,9 +57,15 @@ class IceGeneration:
 
     :param connection: The connection, which nobody else drives.
     :param restart: Whether this is not the transport's first generation.
+    :param servers: Returns what the connection is to gather with: servers and policy.
     """
 
-    def __init__(self, connection: Connection, restart: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        restart: bool,
+        servers: Callable[[], dict[str, Any]],
+    ) -> None:
         self.closed = False
         "Whether its sockets have been given back."
         self.connected = False
@@ -77,12 +85,16 @@ class IceGeneration:
         self.restart = restart
         self.started = False
         "Whether connectivity checks have begun."
+        self.timeout: float | None = None
+        "When it is given up, in seconds from then."
         self._answerer = False
         self._first_check = asyncio.Event()
         self._kept_sockets = False
         self._liveness: Liveness | None = None
         self._gathering: asyncio.Task[None] | None = None
         self._remote_candidates_end = False
+        self._servers = servers
+        self._servers_used: dict[str, Any] | None = None
         self._tasks = Tasks(f"{self!r}")
         connection.observer = self
 
@@ -94,11 +106,40 @@ class IceGeneration:
         return self._gathering is not None and self._gathering.done()
 
     @property
+    def gathering(self) -> bool:
+        """
+        Whether gathering has begun. It may have ended.
+        """
+        return self._gathering is not None
+
+    @property
     def local(self) -> aiortc.RTCIceParameters:
         return aiortc.RTCIceParameters(
             usernameFragment=self.connection.local_username,
             password=self.connection.local_password,
         )
+
+    @property
+    def local_candidates(self) -> list[aiortc.RTCIceCandidate]:
+        return [
+            candidate_from_aioice(x, self.local)
+            for x in self.connection.local_candidates
+        ]
+
+    @property
+    def outdated(self) -> bool:
+        """
+        Whether it gathers, or has gathered, with other servers or another policy than
+        are to be used now.
+        """
+        return self._servers_used not in (None, self._servers())
+
+    @property
+    def remote_candidates_end(self) -> bool:
+        """
+        Whether no more of the peer's candidates are taken.
+        """
+        return self._remote_candidates_end
 
     @property
     def out(self) -> bool:
@@ -130,11 +171,20 @@ class IceGeneration:
         return self._liveness is not None and self._liveness.silent
 
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
-        # None is trickled after end-of-candidates (RFC 8838 section 13).
-        if not self._remote_candidates_end:
-            await self.connection.add_remote_candidate(
-                aiortc.rtcicetransport.candidate_to_aioice(candidate)
-            )
+        # None is trickled after end-of-candidates (RFC 8838 section 14).
+        if self._remote_candidates_end:
+            logger.debug("%r ignores a candidate after end-of-candidates", self)
+            return
+        await self.connection.add_remote_candidate(
+            aiortc.rtcicetransport.candidate_to_aioice(candidate)
+        )
+
+    def allow_silence(self, seconds: float | None) -> None:
+        """
+        Change after how many seconds its path, if it is in use, is called silent.
+        """
+        if self._liveness is not None:
+            self._liveness.set_timeout(seconds)
 
     async def close(self) -> None:
         """
@@ -150,11 +200,21 @@ class IceGeneration:
         await self._tasks.cancel()
         await self.connection.close()
 
-    async def end_remote_candidates(self) -> None:
-        # A restart ends at its deadline and not before (RFC 8863 section 3): more
-        # candidates, or the peer's own checks, may still come. So a "null" candidate,
-        # which names no generation, cannot end the wrong one.
-        if not self.restart and not self._remote_candidates_end:
+    async def end_remote_candidates(self, named: bool = False) -> None:
+        """
+        Take note that the peer has no more candidates.
+
+        :param named: Whether the peer has said so of this generation, and not of what
+                      is the latest one here.
+        """
+        if self._remote_candidates_end:
+            return
+        if self.restart:
+            # It ends at its deadline and not before (RFC 8863 section 3), as the peer's
+            # own checks may still come. A "null" candidate, which names no generation,
+            # may be late, and have been meant for another one.
+            self._remote_candidates_end = named
+        else:
             self._remote_candidates_end = True
             await self.connection.add_remote_candidate(None)
 
@@ -165,6 +225,9 @@ class IceGeneration:
         if self.closed:
             return
         if self._gathering is None:
+            # The configuration may have changed since the connection was made.
+            self._servers_used = self._servers()
+            self.connection.use_servers(**self._servers_used)
             self._gathering = asyncio.create_task(
                 self.connection.gather_candidates(), name=f"{self!r} gather"
             )
@@ -202,6 +265,7 @@ class IceGeneration:
             return
         self.started = True
         self.remote = remote
+        self.timeout = timeout
         self._answerer = answerer and not remote.iceLite
         # Otherwise the base nominates each pair it checks, and the peer follows from
         # pair to pair. One is, when it has proved valid (RFC 8445 section 8.1.1).
@@ -209,7 +273,7 @@ class IceGeneration:
         self.connection.remote_username = remote.usernameFragment
         self.connection.remote_password = remote.password
         self._kept_sockets = kept_sockets
-        self._tasks.create(self._connect(timeout), "connect")
+        self._tasks.create(self._connect(), "connect")
         self._tasks.create(self._watch(), "watch")
 
     def use(self, timeout: float | None = None) -> None:
@@ -298,9 +362,9 @@ class IceGeneration:
         if self.owner is not None and self.connected:
             self.owner.generation_changed(self)
 
-    async def _connect(self, deadline: float | None) -> None:
+    async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(self.timeout):
                 if self.restart:
                     await self.gather()
                 if not self._kept_sockets and self._waits_for_peer:

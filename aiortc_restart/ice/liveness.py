@@ -56,11 +56,10 @@ class Liveness:
         self.silent = False
         "Whether nothing has come for longer than the timeout, or nothing can be sent."
         self._connection = connection
-        self._interval = min(SAMPLE_INTERVAL, (timeout or SAMPLE_INTERVAL) / 4)
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._refused = False
-        self._timeout = timeout
+        self.set_timeout(timeout)
         # Data is the last thing that has come: more of it is expected soon.
         self._busy = False
         self._data = connection.data_count
@@ -69,6 +68,13 @@ class Liveness:
         self._timer: asyncio.TimerHandle | None = None
         connection.listener = self
         self._schedule()
+
+    def set_timeout(self, timeout: float | None) -> None:
+        """
+        Change the timeout. A pair which is silent already stays so.
+        """
+        self._interval = min(SAMPLE_INTERVAL, (timeout or SAMPLE_INTERVAL) / 4)
+        self._timeout = timeout
 
     def stop(self) -> None:
         """

@@ -8,7 +8,11 @@ from aiortc.exceptions import InvalidStateError, OperationError
 
 from .._aiortc import RTCIceTransport as BaseIceTransport
 from .._tasks import Tasks
-from .candidate import RTCIceCandidatePair, candidate_from_aioice
+from .candidate import (
+    RTCIceCandidatePair,
+    candidate_from_aioice,
+    is_end_of_candidates,
+)
 from .gatherer import RTCIceGatherer
 from .generation import IceGeneration
 
@@ -64,11 +68,18 @@ class RTCIceTransport(BaseIceTransport):
         self._retired: dict[IceGeneration, asyncio.TimerHandle] = {}
         self._current.owner = self
 
+        # What was pending when the description that is being applied came, and the
+        # peer's credentials by then.
+        self._settled: tuple[IceGeneration | None, aiortc.RTCIceParameters | None]
+        self._settled = None, None
+        self.held = False
+        "Whether it is kept from stopping, as a rollback may need it again."
+
         self._closing = Tasks("RTCIceTransport")
         self._dropped = 0
         self._selected: RTCIceCandidatePair | None = None
         self._selected_pair: aioice.ice.CandidatePair | None = None
-        self._settled = asyncio.Event()
+        self._start_settled = asyncio.Event()
         self._tie_breaker = self._current.connection.tie_breaker
 
         # The base's were bound to one connection.
@@ -80,7 +91,11 @@ class RTCIceTransport(BaseIceTransport):
         """
         The generations which hold sockets, the oldest first.
         """
-        alive = [*self._retired, self._active, self._current, self._pending]
+        # One that a description has put aside may be taken up again.
+        alive = [
+            *(*self._retired, self._active, self._current),
+            *(self._settled[0], self._pending),
+        ]
         return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
 
     @property
@@ -95,10 +110,7 @@ class RTCIceTransport(BaseIceTransport):
         """
         The local candidates of the generation which has been negotiated last.
         """
-        return [
-            candidate_from_aioice(x, self._current.local)
-            for x in self._current.connection.local_candidates
-        ]
+        return self._current.local_candidates
 
     @property
     def local_parameters(self) -> aiortc.RTCIceParameters:
@@ -108,18 +120,19 @@ class RTCIceTransport(BaseIceTransport):
         return self._current.local
 
     @property
+    def outdated(self) -> bool:
+        """
+        Whether the candidates of the generation which has been negotiated last are of
+        other servers, or another policy, than :meth:`configure` was told of.
+        """
+        return self._current.outdated
+
+    @property
     def pending_remote_parameters(self) -> aiortc.RTCIceParameters | None:
         """
         The peer's credentials in the restart which is pending, or `None`.
         """
         return self._pending.remote if self._pending is not None else None
-
-    @property
-    def pending_restart(self) -> IceGeneration | None:
-        """
-        The restart which has been begun by a description and not been answered yet.
-        """
-        return self._pending
 
     @property
     def remote_parameters(self) -> aiortc.RTCIceParameters | None:
@@ -161,9 +174,11 @@ class RTCIceTransport(BaseIceTransport):
         Add a remote candidate.
 
         A candidate with a `usernameFragment` is added to the generation which it names,
-        another one to the latest.
+        another one to the latest. What comes after the end of a generation's candidates
+        is ignored (RFC 8838 section 14).
 
-        :param candidate: The new candidate or `None` to signal end of candidates.
+        :param candidate: The new candidate, or `None` or one whose attribute is empty
+                          to signal end of candidates.
 
         :raises OperationError: if the candidate's `usernameFragment` is not in a remote
                                 description which is in force (webrtc-pc
@@ -171,22 +186,19 @@ class RTCIceTransport(BaseIceTransport):
         """
         if self.state == "closed":
             return
-        generation = self._latest
         username = getattr(candidate, "usernameFragment", None)
-        if username is not None and generation.remote is not None:
-            for generation in (self._latest, self._current):
-                remote = generation.remote
-                if remote is not None and remote.usernameFragment == username:
-                    break
-            else:
-                raise OperationError(
-                    f'Cannot add a candidate of ICE generation "{username}": it is in '
-                    "no remote description which is in force"
-                )
-        if candidate is None:
-            await generation.end_remote_candidates()
+        generation = self._generation_of(username)
+        if candidate is None or is_end_of_candidates(candidate):
+            await generation.end_remote_candidates(named=username is not None)
         else:
             await generation.add_remote_candidate(candidate)
+
+    def expects(self, candidate: aiortc.RTCIceCandidate | None) -> bool:
+        """
+        Whether more candidates of a candidate's generation are taken.
+        """
+        username = getattr(candidate, "usernameFragment", None)
+        return not self._generation_of(username).remote_candidates_end
 
     def getRemoteCandidates(self) -> list[aiortc.RTCIceCandidate]:
         """
@@ -219,13 +231,13 @@ class RTCIceTransport(BaseIceTransport):
             raise InvalidStateError("RTCIceTransport is closed")
         self._current.start(remoteParameters)
         self._update_state()
-        await self._settled.wait()
+        await self._start_settled.wait()
 
     async def stop(self) -> None:
         """
         Irreversibly stop the :class:`RTCIceTransport`.
         """
-        if self.state == "closed":
+        if self.state == "closed" or self.held:
             return
         for handle in self._retired.values():
             handle.cancel()
@@ -234,7 +246,7 @@ class RTCIceTransport(BaseIceTransport):
         self._send = self._refuse_send
         self._gatherer.inbox.close()
         self._set_state("closed")
-        self._settled.set()
+        self._start_settled.set()
         for generation in generations:
             self._close(generation)
         await self._closing.join()
@@ -256,17 +268,9 @@ class RTCIceTransport(BaseIceTransport):
 
         :raises ValueError: if the credentials do not satisfy RFC 8839 section 5.4.
         """
-        previous = self._pending
-        generation = self._gatherer.create_generation(
-            local, ice_controlling=self._connection.ice_controlling
-        )
-        generation.connection.tie_breaker = self._tie_breaker
-        generation.owner = self
+        generation = self._create_generation(local)
         generation.remote = remote
-        self._pending = generation
-        self._order_generations()
-        if previous is not None:
-            self._close(previous)
+        self._replace_pending(generation)
 
     def commit(
         self, remote: aiortc.RTCIceParameters | None = None, *, answerer: bool = False
@@ -301,26 +305,86 @@ class RTCIceTransport(BaseIceTransport):
         )
         self._update_state()
 
+    def configure(
+        self,
+        iceServers: list[aiortc.RTCIceServer] | None,
+        iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+        restartTimeout: float | None,
+        disconnectedTimeout: float | None,
+    ) -> None:
+        """
+        Change the configuration: for gathering, and for restarts, which have not begun,
+        and for what is called silence.
+        """
+        self._gatherer.configure(iceServers, iceTransportPolicy)
+        self._restart_timeout = restartTimeout
+        self._disconnected_timeout = disconnectedTimeout
+        if self._active is not None:
+            self._active.allow_silence(disconnectedTimeout)
+
     def discard(self) -> None:
         """
         Give up the pending restart, if there is one.
         """
         if self._pending is not None:
-            generation, self._pending = self._pending, None
-            self._gatherer.show(self._current)
-            self._close(generation)
+            self._replace_pending(None)
 
-    def resume(self, restart: IceGeneration | None) -> None:
+    def gathered_by(
+        self, local: aiortc.RTCIceParameters | None
+    ) -> list[aiortc.RTCIceCandidate] | None:
         """
-        Go back to the restart which was pending earlier, or to none.
+        Return the candidates of a generation, once it has gathered all of them.
+
+        :param local: Its local credentials.
         """
-        if restart is self._pending:
+        for generation in (self._pending, self._current):
+            if generation is not None and generation.local == local:
+                return generation.local_candidates if generation.gathered else None
+        return None
+
+    def prepare(self) -> None:
+        """
+        Keep what is pending, until the description that is about to be applied has been
+        or has failed: :meth:`settle` or :meth:`revert`.
+        """
+        self._settled = self._pending, self._current.remote
+
+    def reset(self, local: aiortc.RTCIceParameters) -> None:
+        """
+        Forget a first generation whose description has been rolled back, with what it
+        has gathered.
+
+        :param local: The local credentials from now on.
+        """
+        if self.started or self.state == "closed":
             return
-        if restart is None:
-            self.discard()
-        else:
-            # It had its sockets closed: another one takes its place.
-            self.begin(restart.local, restart.remote)
+        self.discard()
+        previous = self._current
+        self._current = self._create_generation(local, restart=False)
+        self._current.connection.ice_controlling = previous.connection.ice_controlling
+        self._connection = self._current.connection
+        self._gatherer.show(self._current)
+        self._close(previous)
+
+    def revert(self) -> None:
+        """
+        Take up again what was pending: the description has failed.
+        """
+        pending, remote = self._settled
+        self._settled = None, None
+        if not self.started:
+            self._current.remote = remote
+        if self._pending is not pending:
+            self._replace_pending(pending)
+
+    def settle(self) -> None:
+        """
+        Let go of what was pending: the description has been applied.
+        """
+        pending, _ = self._settled
+        self._settled = None, None
+        if pending is not None and pending not in (self._pending, self._current):
+            self._close(pending)
 
     def describe_remote(self, remote: aiortc.RTCIceParameters) -> None:
         """
@@ -342,7 +406,7 @@ class RTCIceTransport(BaseIceTransport):
         if generation.restart:
             logger.warning(
                 "ICE restart failed: no candidate pair worked within %s seconds",
-                self._restart_timeout,
+                generation.timeout,
             )
             self._close(generation)
         self._update_state()
@@ -389,6 +453,16 @@ class RTCIceTransport(BaseIceTransport):
             return self._pending
         return self._current
 
+    def _create_generation(
+        self, local: aiortc.RTCIceParameters, restart: bool = True
+    ) -> IceGeneration:
+        generation = self._gatherer.create_generation(
+            local, self._connection.ice_controlling, restart
+        )
+        generation.connection.tie_breaker = self._tie_breaker
+        generation.owner = self
+        return generation
+
     def _close(self, generation: IceGeneration) -> None:
         # It decides nothing any more, though its sockets close only later.
         generation.closed = generation.lost = True
@@ -401,10 +475,36 @@ class RTCIceTransport(BaseIceTransport):
         # As UDP would. An exception would end DTLS, a sender's track or SCTP.
         self._dropped += 1
 
+    def _generation_of(self, username: str | None) -> IceGeneration:
+        """
+        Return the generation whose remote username fragment this is, or the latest.
+
+        :raises OperationError: if there is no such generation.
+        """
+        latest = self._latest
+        # Before the remote description any may be the right one.
+        if username is None or latest.remote is None:
+            return latest
+        for generation in (latest, self._current):
+            remote = generation.remote
+            if remote is not None and remote.usernameFragment == username:
+                return generation
+        raise OperationError(
+            f'Cannot add a candidate of ICE generation "{username}": it is in no '
+            "remote description which is in force"
+        )
+
     def _order_generations(self) -> None:
         connections = [x.connection for x in self.generations]
         for i, connection in enumerate(connections):
             connection.follow(connections[:i])
+
+    def _replace_pending(self, generation: IceGeneration | None) -> None:
+        previous, self._pending = self._pending, generation
+        self._gatherer.show(generation or self._current)
+        self._order_generations()
+        if previous is not None and previous is not self._settled[0]:
+            self._close(previous)
 
     async def _refuse_receive(self) -> bytes:
         raise ConnectionError("Cannot receive data, RTCIceTransport is closed")
@@ -478,12 +578,12 @@ class RTCIceTransport(BaseIceTransport):
         else:
             state = "new"
         if state == "checking":
-            self._settled.clear()
+            self._start_settled.clear()
         if state != self.state:
             logger.debug("RTCIceTransport(%s) - %s -> %s", self.role, self.state, state)
             self._set_state(state)
         if state not in ("new", "checking"):
-            self._settled.set()
+            self._start_settled.set()
 
 
 def _addresses(candidates: list[aioice.Candidate]) -> set[tuple[str, int]]:

@@ -48,14 +48,15 @@ def validate(media: MediaDescription) -> None:
 
     :raises ValueError: if they do not satisfy RFC 8839 section 5.4.
     """
-    assert media.ice is not None
     mid = media.rtp.muxId
-    if not USERNAME_FRAGMENT.fullmatch(media.ice.usernameFragment or ""):
+    if not (media.ice and media.ice.usernameFragment and media.ice.password):
+        raise ValueError("ICE username fragment or password is missing")
+    if not USERNAME_FRAGMENT.fullmatch(media.ice.usernameFragment):
         raise ValueError(
             f'ICE username fragment of media section "{mid}" must be 4 to 256 '
             "characters of A-Z a-z 0-9 + /"
         )
-    if not PASSWORD.fullmatch(media.ice.password or ""):
+    if not PASSWORD.fullmatch(media.ice.password):
         raise ValueError(
             f'ICE password of media section "{mid}" must be 22 to 256 characters of '
             "A-Z a-z 0-9 + /"

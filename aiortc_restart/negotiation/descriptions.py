@@ -1,4 +1,5 @@
 import secrets
+from typing import overload
 
 import aiortc
 from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
@@ -6,6 +7,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
 from . import bundle, credentials
+from .needed import Described
 from .numbers import MediaNumbers
 
 
@@ -52,19 +54,69 @@ def check_answer(
         )
 
 
+def check_fingerprints(description: SessionDescription) -> None:
+    """
+    Check that DTLS can authenticate the peer (RFC 8827 section 5.6.4).
+
+    :raises ValueError: if an m-section has no fingerprint.
+    """
+    for media in description.media:
+        if media.dtls is None or not media.dtls.fingerprints:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
+            )
+
+
+def described(description: SessionDescription | None) -> Described | None:
+    """
+    Return what the check for negotiation looks at.
+    """
+    if description is None:
+        return None
+    media = [x for x in description.media if x.kind != "application"]
+    return Described(
+        type=str(description.type),
+        directions={x.rtp.muxId: x.direction or "sendrecv" for x in media},
+        data=len(media) < len(description.media),
+    )
+
+
 def describe_transport(
     media: MediaDescription,
     parameters: aiortc.RTCIceParameters,
     candidates: list[aiortc.RTCIceCandidate],
+    complete: bool,
 ) -> None:
     """
-    Describe a transport as a generation has it, which has gathered all or nothing.
+    Describe a transport as a generation has it.
+
+    :param candidates: What it has gathered.
+    :param complete: Whether it has gathered all.
     """
     media.ice = parameters
     media.ice_candidates = candidates
-    media.ice_candidates_complete = bool(candidates)
+    media.ice_candidates_complete = complete
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
+
+
+def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
+    """
+    Parse a description and check what can be checked without applying it.
+
+    :raises ValueError: if it is not valid.
+    """
+    try:
+        description = SessionDescription.parse(sessionDescription.sdp)
+    except Exception as exc:
+        raise ValueError(
+            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
+        ) from exc
+    bundle.share_tag_section(description)
+    for media in description.media:
+        credentials.validate(media)
+    check_fingerprints(description)
+    return description
 
 
 def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
@@ -113,6 +165,18 @@ def set_numbers(
     media.fmt = [x.payloadType for x in media.rtp.codecs]
 
 
-def wrap(description: SessionDescription) -> aiortc.RTCSessionDescription:
+@overload
+def wrap(description: SessionDescription) -> aiortc.RTCSessionDescription: ...
+
+
+@overload
+def wrap(description: None) -> None: ...
+
+
+def wrap(
+    description: SessionDescription | None,
+) -> aiortc.RTCSessionDescription | None:
+    if description is None:
+        return None
     assert description.type is not None
     return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)

@@ -1,5 +1,99 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
+
+
+@dataclass(frozen=True)
+class Described:
+    """
+    What a description says of the directions of media, and whether it has data.
+    """
+
+    type: str
+    "`offer` or `answer`."
+
+    directions: Mapping[str, str]
+    "The direction of each m-section for media, by mid, as its own side sees it."
+
+    data: bool = False
+    "Whether it has an m-section for data channels."
+
+
+@dataclass(frozen=True)
+class Medium:
+    """
+    What a transceiver wants.
+    """
+
+    mid: str | None
+    direction: str
+    stopped: bool = False
+
+
+def is_needed(
+    *,
+    replace_credentials: bool,
+    data_channels: bool,
+    media: Iterable[Medium],
+    local: Described | None,
+    remote: Described | None,
+) -> bool:
+    """
+    Check if negotiation is needed (webrtc-pc #dfn-check-if-negotiation-is-needed).
+
+    :param replace_credentials: Whether [[LocalIceCredentialsToReplace]] is not empty.
+    :param data_channels: Whether a data channel has been created.
+    :param local: The current local description.
+    :param remote: The current remote description.
+    """
+    # Step 1, implementation-specific reasons: there are none.
+    # Step 2: If connection.[[LocalIceCredentialsToReplace]] is not empty, return true.
+    if replace_credentials:
+        return True
+    # Step 4: data channels, and no m-section for data.
+    if data_channels and not (local is not None and local.data):
+        return True
+    # Step 5, for each transceiver.
+    return any(_medium_is_changed(x, local, remote) for x in media)
+
+
+def _medium_is_changed(
+    medium: Medium, local: Described | None, remote: Described | None
+) -> bool:
+    described = local.directions.get(medium.mid) if local and medium.mid else None
+    if local is None or described is None:
+        # Step 5.2: not associated with an m-section yet.
+        return not medium.stopped
+    # Step 5.3.1, the streams of the sender: those of aiortc's never change.
+    offered = remote.directions.get(medium.mid) if remote and medium.mid else None
+    # Step 5.1 and 5.4: aiortc does not reject m-sections, it makes them inactive.
+    wanted = "inactive" if medium.stopped else medium.direction
+    seen = reverse(offered) if offered is not None else None
+    if local.type == "offer":
+        # Step 5.3.2
+        return wanted not in (described, seen)
+    # Step 5.3.3
+    return described != intersect(wanted, seen or "inactive")
+
+
+def intersect(a: str, b: str) -> str:
+    """
+    Return the direction which does only what both do (RFC 9429 section 5.3.1).
+    """
+    sends = "send" in a and "send" in b
+    receives = "recv" in a and "recv" in b
+    if sends and receives:
+        return "sendrecv"
+    return "sendonly" if sends else "recvonly" if receives else "inactive"
+
+
+def reverse(direction: str) -> str:
+    """
+    Return a direction as the other side sees it.
+    """
+    return REVERSED.get(direction, direction)
 
 
 class NegotiationNeeded:
@@ -54,18 +148,22 @@ class NegotiationNeeded:
         if self._busy():
             self._update_when_empty = True
             return
-        # Step 2: Queue a task.
-        asyncio.get_running_loop().call_soon(self._evaluate)
+        # Step 2: Queue a task. Tracks may be added before the loop runs.
+        asyncio.get_event_loop().call_soon(self._evaluate)
 
     def _evaluate(self) -> None:
+        # Step 2.2, and again step 1, as a step may have begun meanwhile.
         if self._busy():
             self._update_when_empty = True
             return
+        # Steps 2.1 and 2.3
         if not self._stable():
             return
+        # Step 2.4
         if not self._check():
             self._needed = False
             return
+        # Steps 2.5 to 2.7
         if self._needed:
             return
         self._needed = True

@@ -10,15 +10,17 @@ class Operation:
     """
 
     def __init__(self, chain: "OperationsChain") -> None:
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self.owner = asyncio.current_task()
-        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.turn: asyncio.Future[None] = loop.create_future()
         self._chain = chain
 
-    def end(self) -> None:
+    def release(self) -> None:
         """
-        Let the next one have its turn.
+        Let the next one have its turn, though this one has not ended: it only waits.
         """
-        self._chain.remove(self)
+        self._chain.release(self)
 
 
 class OperationsChain:
@@ -32,9 +34,13 @@ class OperationsChain:
     def __init__(self, emptied: Callable[[], None]) -> None:
         self._emptied = emptied
         self._operations: deque[Operation] = deque()
+        self._released: set[Operation] = set()
 
     def __len__(self) -> int:
-        return len(self._operations)
+        """
+        The number of steps that have not ended.
+        """
+        return len(self._operations) + len(self._released)
 
     def close(self, reason: Exception) -> None:
         """
@@ -64,17 +70,29 @@ class OperationsChain:
             await operation.turn
             yield operation
         finally:
-            operation.end()
+            self._end(operation)
 
-    def remove(self, operation: Operation) -> None:
+    def release(self, operation: Operation) -> None:
         """
-        Take a step out, whether it has had its turn, is having it or was cancelled.
+        Let the step after a given one have its turn.
         """
-        if operation not in self._operations:
-            return
-        self._operations.remove(operation)
-        operation.turn.cancel()
-        if not self._operations:
-            self._emptied()
-        elif not self._operations[0].turn.done():
+        if self._operations and self._operations[0] is operation:
+            self._operations.popleft()
+            self._released.add(operation)
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._operations and not self._operations[0].turn.done():
             self._operations[0].turn.set_result(None)
+
+    def _end(self, operation: Operation) -> None:
+        # Whether it has had its turn, is having it or was cancelled.
+        if operation in self._released:
+            self._released.remove(operation)
+        else:
+            self._operations.remove(operation)
+            operation.turn.cancel()
+            self._begin_next()
+        operation.ended.set_result(None)
+        if not len(self):
+            self._emptied()

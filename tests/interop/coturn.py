@@ -15,6 +15,8 @@ MISSING = None if shutil.which("turnserver") else "coturn is not installed"
 
 USER, PASSWORD, REALM = "user", "secret", "example.org"
 
+OTHER_USER, OTHER_PASSWORD = "other", "other secret"
+
 
 class Coturn:
     """
@@ -26,6 +28,7 @@ class Coturn:
         self.url = f"turn:127.0.0.1:{port}"
         self._live: set[str] = set()
         self._made = 0
+        self._users: dict[str, set[str]] = {}
 
     @property
     def live(self) -> int:
@@ -40,8 +43,22 @@ class Coturn:
         """
         return self._made == allocations
 
+    def live_of(self, user: str) -> int:
+        """
+        Return the number of allocations which the server holds for a user.
+        """
+        return sum(self._users[x] == {user} for x in self._live)
+
+    def users(self) -> list[set[str]]:
+        """
+        Return who has been heard in each session, the oldest first.
+        """
+        return list(self._users.values())
+
     def read(self, line: str) -> None:
         self.log.append(line)
+        if match := re.search(r"session (\d+): .* user <([^>]+)>: incoming", line):
+            self._users.setdefault(match[1], set()).add(match[2])
         match = re.search(r"session (\d+).* (ALLOCATE processed, success|closed)", line)
         if match is None:
             return
@@ -70,6 +87,7 @@ async def coturn() -> AsyncIterator[Coturn]:
         *("--log-file", "stdout", "--simple-log", "-v", "--allow-loopback-peers"),
         *("--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"),
         *("--listening-port", str(port), "--user", f"{USER}:{PASSWORD}"),
+        *("--user", f"{OTHER_USER}:{OTHER_PASSWORD}"),
         *("--realm", REALM, "--pidfile", "", "--relay-threads", "1"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

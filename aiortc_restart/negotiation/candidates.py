@@ -1,0 +1,163 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiortc
+from aiortc.exceptions import OperationError
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from . import bundle
+
+
+@dataclass
+class Place:
+    """
+    Where a candidate belongs: an m-section of the remote description, and a generation.
+    """
+
+    mid: str
+    sections: list[MediaDescription]
+    "What the descriptions of that generation say of the m-section, the latest first."
+
+    decides: bool
+    """
+    Whether the transport takes candidates from the m-section: from a bundled one only
+    if it is the BUNDLE-tag.
+    """
+
+    named: bool
+    "Whether the generation was named, and is not just the latest one."
+
+    restarts: bool
+    "Whether the generation is that of a restart which has not been answered."
+
+
+def check_named(candidate: aiortc.RTCIceCandidate) -> None:
+    """
+    Check that a candidate says which m-section it is of.
+
+    :raises ValueError: if it does not.
+    """
+    if not is_named(candidate):
+        raise ValueError("Candidate must have either sdpMid or sdpMLineIndex")
+
+
+def is_named(candidate: aiortc.RTCIceCandidate) -> bool:
+    return candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
+
+
+def latest_places(descriptions: Sequence[SessionDescription]) -> list[Place]:
+    """
+    Return the places of what is of no m-section in particular, and of the latest
+    generation.
+
+    :param descriptions: The remote descriptions in force, the pending one first.
+    """
+    return [
+        _place(descriptions, index, None) for index in range(len(descriptions[0].media))
+    ]
+
+
+def place_of(
+    candidate: aiortc.RTCIceCandidate,
+    index: int,
+    descriptions: Sequence[SessionDescription],
+) -> Place:
+    """
+    Return the place of a candidate.
+
+    :param index: Which m-section it is of: :func:`section_of`.
+    :param descriptions: The remote descriptions in force, the pending one first.
+
+    :raises OperationError: if its username fragment is in none of them.
+    """
+    return _place(descriptions, index, getattr(candidate, "usernameFragment", None))
+
+
+def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
+    """
+    Add a candidate to the descriptions of its generation.
+
+    :param limit: How many candidates an m-section may have.
+    :return: Whether there was room for it.
+    """
+    open_sections = [x for x in place.sections if len(x.ice_candidates) < limit]
+    for media in open_sections:
+        media.ice_candidates.append(candidate)
+    return bool(open_sections)
+
+
+def record_end(place: Place) -> None:
+    """
+    Say in the descriptions of a generation that its candidates have ended.
+    """
+    for media in place.sections:
+        media.ice_candidates_complete = True
+
+
+def section_of(
+    candidate: aiortc.RTCIceCandidate, description: SessionDescription
+) -> int:
+    """
+    Return the index of a candidate's m-section.
+
+    :raises OperationError: if the description has no such m-section.
+    """
+    for index, media in enumerate(description.media):
+        if candidate.sdpMid == media.rtp.muxId or (
+            candidate.sdpMid is None and candidate.sdpMLineIndex == index
+        ):
+            return index
+    raise OperationError(
+        f'Cannot add a candidate of media section "{candidate.sdpMid}" with index '
+        f"{candidate.sdpMLineIndex}: the remote description has none"
+    )
+
+
+def _bundle_tag(description: SessionDescription, mid: str) -> str:
+    """
+    Return the BUNDLE-tag of an m-section, which is its own one if it is not bundled.
+    """
+    mids = [x.rtp.muxId for x in description.media]
+    bundled = [x for x in bundle.bundled_mids(description) if x in mids]
+    return bundled[0] if mid in bundled else mid
+
+
+def _place(
+    descriptions: Sequence[SessionDescription], index: int, username: str | None
+) -> Place:
+    mid = descriptions[0].media[index].rtp.muxId
+    said = [
+        (_username(x, index), x.media[index])
+        for x in descriptions
+        if index < len(x.media)
+    ]
+    latest, oldest = said[0][0], said[-1][0]
+    wanted = latest if username is None else username
+    sections = [media for name, media in said if name == wanted]
+    if not sections:
+        raise OperationError(
+            f'Cannot add a candidate of ICE generation "{username}": it is in no '
+            "remote description which is in force"
+        )
+    return Place(
+        mid=mid,
+        sections=sections,
+        decides=_bundle_tag(descriptions[0], mid) == mid,
+        named=username is not None,
+        restarts=wanted != oldest,
+    )
+
+
+def _username(description: SessionDescription, index: int) -> str | None:
+    """
+    Return the username fragment of an m-section, which may be missing in a bundled one
+    (RFC 9429 section 3.5.1).
+    """
+    media = description.media[index]
+    if media.ice is not None and media.ice.usernameFragment:
+        return media.ice.usernameFragment
+    tag = _bundle_tag(description, media.rtp.muxId)
+    for other in description.media:
+        if other.rtp.muxId == tag and other.ice is not None:
+            return other.ice.usernameFragment
+    return None

@@ -1,0 +1,451 @@
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiortc
+from aiortc.exceptions import InvalidStateError
+from aiortc.sdp import SessionDescription
+
+from . import _aiortc
+from .ice import create_credentials
+from .negotiation import bundle, credentials
+from .negotiation.descriptions import (
+    check_answer,
+    check_fingerprints,
+    describe_transport,
+    described,
+    media_sections,
+)
+from .negotiation.needed import Medium, NegotiationNeeded, is_needed
+from .negotiation.numbers import MediaNumbers
+from .negotiation.operations import Operation, OperationsChain
+from .negotiation.rollback import AgreedState
+from .negotiation.signaling import next_state
+from .transports import TransportOwner
+
+
+class Superseded(Exception):
+    """
+    Another description was set while candidates were gathered for this one.
+    """
+
+
+@dataclass
+class Step:
+    """
+    A description that is being applied.
+    """
+
+    side: str
+    type: str
+    state: str
+    "The signaling state that it leads to."
+
+    before: AgreedState
+    operation: Operation
+    description: SessionDescription | None = None
+    "What has been parsed of it."
+
+    in_force: bool = False
+    "Whether it has been applied: what fails afterwards does not undo it."
+
+    restore_sections: Callable[[], None] = lambda: None
+    tracks: list[aiortc.MediaStreamTrack] = field(default_factory=list)
+    "The remote tracks that it adds, whose events follow the signaling state's."
+
+
+class Session(TransportOwner):
+    """
+    The part of :class:`RTCPeerConnection` in which descriptions take effect: what the
+    two sides have agreed, how that changes, and how it is undone.
+    """
+
+    def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
+        super().__init__(configuration)
+        self._closing: asyncio.Task[None] | None = None
+        # [[LocalIceCredentialsToReplace]]
+        self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
+        self._needed = NegotiationNeeded(
+            busy=lambda: len(self._operations) > 0,
+            check=self._is_negotiation_needed,
+            stable=lambda: self.signalingState == "stable" and self._closing is None,
+            fire=self._fire_negotiation_needed,
+        )
+        self._operations = OperationsChain(emptied=self._needed.chain_emptied)
+        # Which is waiting for the candidates of an answer.
+        self._answering: Operation | None = None
+        # How often descriptions have been set, and rolled back.
+        self._changes = self._rollbacks = 0
+        self._numbers = MediaNumbers()
+        # What the application has made, or has given a track or a channel.
+        self._own: set[_aiortc.Endpoint] = set()
+        # The last stable state, while the signaling state is another one.
+        self._stable: AgreedState | None = None
+        self._step: Step | None = None
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        if event == "track" and self._step is not None:
+            self._step.tracks += args
+            return True
+        return super().emit(event, *args, **kwargs)
+
+    # A description is applied
+
+    @contextmanager
+    def _applying(
+        self,
+        side: str,
+        description: aiortc.RTCSessionDescription,
+        operation: Operation,
+    ) -> Iterator[Step]:
+        """
+        Apply a description, or leave everything as it was.
+
+        :raises InvalidStateError: if the signaling state forbids the description.
+        :raises ValueError: if it cannot be parsed.
+        """
+        state = self._next_state(side, description.type)
+        current = self._current_local, self._current_remote
+        before = AgreedState(self._save(), current, self._numbers.copy())
+        step = self._step = Step(side, description.type, state, before, operation)
+        self._hold_transports(True)
+        for transport in self._transports:
+            transport.prepare()
+        try:
+            with _aiortc.role_kept(self._dtls_transports):
+                yield step
+        except BaseException as exc:
+            if not step.in_force:
+                self._undo(step)
+            if step.description is None and isinstance(exc, Exception):
+                # Whatever the parser stumbled over.
+                raise ValueError(
+                    f"Cannot parse the {step.type}: {exc or type(exc).__name__}"
+                ) from exc
+            raise
+
+    def _end_step(self, step: Step) -> None:
+        step.restore_sections()
+        self._show_hidden()
+        self._step = None
+        self._hold_transports(False)
+
+    def _put_in_force(self, step: Step) -> None:
+        """
+        Take a description for applied: slots, ICE generations, signaling state, events
+        (webrtc-pc #set-the-session-description). There is no `await` in it.
+        """
+        description = step.description
+        assert description is not None
+        description.type = step.type
+        step.in_force = True
+        if self.signalingState == "stable":
+            self._stable = step.before
+        self._set_slots(step, description)
+        self._changes += 1
+        self._end_step(step)
+
+        for transport in self._transports:
+            if step.type != "offer" and transport.restarting:
+                transport.commit(answerer=step.side == "local")
+            transport.settle()
+        if step.type != "offer":
+            self._silence_stopped()
+        changed = self._set_signaling_state(step.state)
+        if step.state == "stable":
+            self._finish_negotiation()
+        if changed:
+            self.emit("signalingstatechange")
+        for track in step.tracks:
+            self.emit("track", track)
+
+    def _set_slots(self, step: Step, description: SessionDescription) -> None:
+        # The base has put it where it belongs in its own, simpler, view.
+        local = step.before.connection.pending_local
+        remote = step.before.connection.pending_remote
+        if step.side == "local":
+            local = description
+        else:
+            remote = description
+        if step.type == "answer":
+            self._set_current_descriptions(local, remote)
+            self._set_pending_descriptions(None, None)
+        else:
+            self._set_current_descriptions(*step.before.current)
+            self._set_pending_descriptions(local, remote)
+
+    def _finish_negotiation(self) -> None:
+        """
+        An answer has made the signaling state stable.
+        """
+        self._stable = None
+        if not self._local_credentials_to_replace & credentials.credentials(
+            [self._current_local]
+        ):
+            self._local_credentials_to_replace = set()
+        self._stop_unused_transports()
+        self._needed.reset()
+
+    # It is undone
+
+    async def _roll_back(self, side: str) -> None:
+        """
+        Go back to the last stable state (RFC 9429 section 5.7).
+
+        :raises InvalidStateError: if the signaling state forbids it.
+        """
+        state = self._next_state(side, "rollback")
+        stable, self._stable = self._stable, None
+        assert stable is not None
+        undone = self._put_back(stable)
+        self._reset_transports()
+        self._changes += 1
+        self._rollbacks += 1
+        self._set_signaling_state(state)
+        self._stop_unused_transports()
+        self._needed.reset()
+        for transceiver in undone.transceivers:
+            # None of them has been started, so that nothing is waited for.
+            await transceiver.stop()
+        self.emit("signalingstatechange")
+        for track in undone.tracks:
+            _aiortc.end_track(track)
+
+    def _put_back(self, state: AgreedState) -> _aiortc.Undone:
+        undone = self._restore(state.connection, self._own)
+        self._set_current_descriptions(*state.current)
+        self._numbers = state.numbers.copy()
+        self._hold_transports(False)
+        return undone
+
+    def _undo(self, step: Step) -> None:
+        """
+        Put everything back to what it was before a description which has failed.
+        """
+        self._end_step(step)
+        if self._closing is not None:
+            return
+        for transport in self._transports:
+            transport.revert()
+        self._put_back(step.before)
+        self._stop_unused_transports()
+
+    def _stop_unused_transports(self, all: bool = False) -> None:
+        """
+        Stop the transports which nothing uses, nor would after a rollback.
+
+        :param all: Whether to stop all, as the connection is closed.
+        """
+        kept = set() if all else self._useful_transports(self._stable is not None)
+        if self._stable is not None:
+            kept |= {*self._stable.connection.transports}
+        for dtls in self._made_transports - kept:
+            self._made_transports.discard(dtls)
+            self._tasks.create(self._stop_transport(dtls), "stop transport")
+
+    # Hooks
+
+    async def _gather(self) -> None:
+        step = self._step
+        assert step is not None
+        self._put_in_force(step)
+        changes, rollbacks = self._changes, self._rollbacks
+        if not all(x.gathered for x in self._transports):
+            # A server that does not answer is not to hold back the peer's next offer.
+            if step.type != "offer":
+                self._answering = step.operation
+            step.operation.release()
+        gathering = self._tasks.create(self._gather_candidates(), "gather")
+        # Who waits may be cancelled; the description is in force.
+        await asyncio.wait([gathering])
+        if self._closing is not None:
+            raise InvalidStateError("RTCPeerConnection is closed")
+        gathering.result()
+        if rollbacks != self._rollbacks and step.type == "offer":
+            # Otherwise the caller would send what is in the slot now.
+            raise InvalidStateError(
+                "The offer was rolled back while its candidates were gathered"
+            )
+        if changes != self._changes:
+            # The base would put the older description in the place of the newer.
+            raise Superseded
+
+    async def _gather_candidates(self) -> None:
+        await super()._gather()
+        for description in (self._current_local, self._pending_local):
+            for i, media in enumerate(media_sections(description)):
+                transport = self._transport_of_section(i, media)
+                candidates = transport.gathered_by(media.ice) if transport else None
+                if media.ice is not None and candidates is not None:
+                    describe_transport(media, media.ice, candidates, complete=True)
+        self._start_transports()
+
+    def _transceiver_changed(self) -> None:
+        self._needed.update()
+
+    def _validate_description(
+        self, description: SessionDescription, is_local: bool
+    ) -> None:
+        step = self._step
+        assert step is not None
+        step.description = description
+        restore = bundle.share_tag_section(description, self._bundle_owners())
+        if not is_local:
+            step.restore_sections = restore
+        for media in description.media:
+            credentials.validate(media)
+        check_fingerprints(description)
+        super()._validate_description(description, is_local)
+        if is_local:
+            self._apply_local_credentials(description)
+            if step.type != "offer":
+                self._hide_unoffered()
+        else:
+            self._apply_remote_credentials(description)
+            self._hide_stopped()
+        self._numbers.learn(description)
+        if step.type == "pranswer":
+            # To the base it is an answer, of which the signaling state and the slot are
+            # others.
+            description.type = "answer"
+
+    # What a description says
+
+    def _apply_local_credentials(self, description: SessionDescription) -> None:
+        """
+        Begin or give up ICE restarts, as a local description says.
+        """
+        if description.type == "offer":
+            self._associate(description)
+        for i, media in enumerate(description.media):
+            transport = self._transport_of_section(i, media)
+            assert media.ice is not None
+            if transport is None:
+                continue
+            shown = transport.iceGatherer.getLocalParameters()
+            if description.type == "offer" and not credentials.differ(
+                media.ice, transport.local_parameters
+            ):
+                transport.discard()
+            elif credentials.differ(media.ice, shown):
+                if description.type != "offer" and not transport.restarting:
+                    raise ValueError(
+                        "Cannot change the ICE credentials of media section "
+                        f'"{media.rtp.muxId}" in an answer to an offer which does not '
+                        "restart ICE"
+                    )
+                transport.begin(media.ice, transport.pending_remote_parameters)
+
+    def _apply_remote_credentials(self, description: SessionDescription) -> None:
+        """
+        Begin or give up ICE restarts, as a remote description says.
+
+        :raises ValueError: if it is an answer which does not match the offer.
+        """
+        sections = [
+            (self._transport_of_mid(media.rtp.muxId), media)
+            for media in description.media
+        ]
+        if description.type != "offer":
+            for transport, media in sections:
+                if (
+                    transport is not None
+                    and transport.started
+                    and transport.remote_parameters is not None
+                ):
+                    check_answer(
+                        media, transport.remote_parameters, transport.restarting
+                    )
+
+        fresh = create_credentials()
+        for transport, media in sections:
+            if transport is None or media.ice is None:
+                continue
+            current = transport.remote_parameters
+            if description.type != "offer" or current is None:
+                transport.describe_remote(media.ice)
+            elif not credentials.differ(media.ice, current):
+                transport.discard()
+            elif credentials.differ(media.ice, transport.pending_remote_parameters):
+                transport.begin(fresh, media.ice)
+
+    def _associate(self, offer: SessionDescription) -> None:
+        """
+        Give the transceivers the m-line indices which they have in an offer.
+        """
+        unassociated = [
+            x for x in self.getTransceivers() if x.mid is None and not x.stopped
+        ]
+        by_mid = {x.mid: x for x in self.getTransceivers()}
+        for i, media in enumerate(offer.media):
+            if media.kind == "application":
+                self._sctp_mline_index = i
+                if self.sctp is None:
+                    self._create_sctp_transport()
+                continue
+            transceiver = by_mid.get(media.rtp.muxId) or next(
+                (x for x in unassociated if x.kind == media.kind), None
+            )
+            if transceiver is None:
+                raise ValueError(
+                    f'No transceiver for media section "{media.rtp.muxId}"'
+                )
+            if transceiver in unassociated:
+                unassociated.remove(transceiver)
+            _aiortc.set_mline_index(transceiver, i)
+
+    def _bundle_owners(self) -> list[str]:
+        """
+        Return the mids whose transport other m-sections share.
+        """
+        return [
+            x.mid
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None and x.mid and not _aiortc.is_bundled(x)
+        ]
+
+    def _complete_remote(self, step: Step) -> None:
+        """
+        Add to what the base has made of a remote description, and put it in force.
+        """
+        if self._closing is not None:
+            raise InvalidStateError("RTCPeerConnection is closed")
+        description = step.description
+        self._join_bundle(description)
+        # Transports which it has added know the peer's credentials, too.
+        for media in media_sections(description):
+            transport = self._transport_of_mid(media.rtp.muxId)
+            if transport is not None and media.ice is not None:
+                transport.describe_remote(media.ice)
+        self._put_in_force(step)
+
+    # Whether negotiation is needed
+
+    def _fire_negotiation_needed(self) -> None:
+        self.emit("negotiationneeded")
+
+    def _is_negotiation_needed(self) -> bool:
+        return is_needed(
+            replace_credentials=bool(self._local_credentials_to_replace),
+            data_channels=self.sctp in self._own,
+            media=[
+                Medium(x.mid, x.direction, x.stopped) for x in self.getTransceivers()
+            ],
+            local=described(self._current_local),
+            remote=described(self._current_remote),
+        )
+
+    def _next_state(self, side: str, type: str) -> str:
+        """
+        Return the signaling state that a description leads to.
+
+        :raises InvalidStateError: if the present one forbids it.
+        """
+        state = next_state(self.signalingState, side, type)
+        if state is None:
+            raise InvalidStateError(
+                f'Cannot handle {type} in signaling state "{self.signalingState}"'
+            )
+        return state
