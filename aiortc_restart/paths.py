@@ -69,6 +69,12 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         for sender in self.getSenders():
             if sender.kind == "video" and sender.transport.transport is transport:
                 _aiortc.send_keyframe(sender)
+        for receiver in self.getReceivers():
+            if (
+                isinstance(receiver, _aiortc.RTCRtpReceiver)
+                and receiver.transport.transport is transport
+            ):
+                self._tasks.create(receiver.request_keyframe(), "request keyframe")
         sctp = self._sctp_on(transport)
         if sctp is not None:
             self._tasks.create(sctp.recover(), "retransmit")

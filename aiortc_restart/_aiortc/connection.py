@@ -15,6 +15,7 @@ from .media import (
     RTCCertificate,
     RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCRtpTransceiver,
     set_mline_index,
 )
@@ -458,6 +459,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         transceiver = super().__createTransceiver(direction, kind, sender_track)
         # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
+        transceiver.sender.__class__ = RTCRtpSender
         transceiver.__class__ = RTCRtpTransceiver
         assert isinstance(transceiver, RTCRtpTransceiver)
         transceiver._changed = self._transceiver_changed

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import aioice.ice
 import aioice.stun
 import aioice.turn
+import aiortc.jitterbuffer
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtptransceiver
 
@@ -37,8 +38,15 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
         "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_enabled", "_send_keyframe"]),
-    (aiortc.RTCRtpReceiver, ["_enabled", "_handle_rtcp_packet", "_track"]),
+    (aiortc.RTCRtpSender, ["_enabled", "_next_encoded_frame", "_send_keyframe"]),
+    (
+        aiortc.RTCRtpReceiver,
+        "_RTCRtpReceiver__codecs _RTCRtpReceiver__jitter_buffer "
+        "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
+        "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtx_ssrc _enabled "
+        "_handle_rtcp_packet _handle_rtp_packet _send_rtcp_pli _track".split(),
+    ),
+    (aiortc.jitterbuffer.JitterBuffer, ["_origin"]),
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,

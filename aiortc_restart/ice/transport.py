@@ -99,6 +99,13 @@ class RTCIceTransport(BaseIceTransport):
         return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
 
     @property
+    def has_path(self) -> bool:
+        """
+        Whether what is sent leaves this host, as far as is known.
+        """
+        return self._active is not None and not self._active.lost
+
+    @property
     def gathered(self) -> bool:
         """
         Whether the generation which the next description describes has all candidates.
