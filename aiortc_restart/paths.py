@@ -62,6 +62,11 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         )
         return functools.partial(self._states_changed, events)
 
+    def _recover_data(self, transport: RTCIceTransport, certain: bool = True) -> None:
+        sctp = self._sctp_on(transport)
+        if sctp is not None:
+            self._tasks.create(sctp.recover(certain), "retransmit")
+
     def _recover_media(self, transport: RTCIceTransport) -> None:
         """
         Send at once what the peer is missing since the path was lost.
@@ -75,9 +80,7 @@ class PathKeeper(_aiortc.RTCPeerConnection):
                 and receiver.transport.transport is transport
             ):
                 self._tasks.create(receiver.request_keyframe(), "request keyframe")
-        sctp = self._sctp_on(transport)
-        if sctp is not None:
-            self._tasks.create(sctp.recover(), "retransmit")
+        self._recover_data(transport)
 
     def _sctp_on(self, transport: RTCIceTransport) -> _aiortc.RTCSctpTransport | None:
         sctp = self.sctp

@@ -74,6 +74,7 @@ class TransportOwner(PathKeeper):
         )
         transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
+        transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
         )

@@ -3,6 +3,7 @@ After an outage: what was lost with the path is sent at once (DESIGN.md, D15).
 """
 
 import asyncio
+import functools
 import itertools
 from typing import Any
 
@@ -345,3 +346,67 @@ async def test_same_association_after_an_outage(network: Network) -> None:
         assert after == before
         assert handshakes > 0
         assert sum(x.data[:1] == b"\x16" for x in network.log) == handshakes
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.2])
+@pytest.mark.parametrize("by_offerer", [True, False])
+async def test_restart_right_after_the_cut(
+    network: Network, seconds: float, by_offerer: bool
+) -> None:
+    """
+    What was lost just before a restart comes over the new pair at once, though nobody
+    can know yet that the old one is dead.
+    """
+    async with connected_pair(network) as pair:
+        network.delay(0.005)
+        await asyncio.sleep(11)
+        received = [
+            arrivals(network, pair.channel),
+            arrivals(network, pair.remote_channel),
+        ]
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            while True:
+                for channel in (pair.channel, pair.remote_channel):
+                    channel.send(str(sent))
+                sent += 1
+                await asyncio.sleep(0.02)
+
+        sending = asyncio.create_task(send())
+        await asyncio.sleep(1)
+        slow_timer(pair)
+        network.readdress("alice", "10.0.1.1", "10.0.3.1")
+        network.cut("10.0.1.1", "bob")
+        cut = network.now
+        await asyncio.sleep(seconds)
+        peers = [pair.offerer, pair.answerer]
+        await restart_call(*(peers if by_offerer else peers[::-1]))
+        switch = network.now
+        await asyncio.sleep(1)
+        sending.cancel()
+        for times in received:
+            first = min(x for x in times if x > cut + 0.01)
+            assert first - switch < 0.1
+        await asyncio.sleep(0.1)
+        assert [len(x) for x in received] == [sent] * 2
+
+
+async def test_restart_of_a_slow_living_path(network: Network) -> None:
+    """
+    A path which is alive and slow is not taken for a dead one when it is left.
+    """
+    async with connected_pair(network) as pair:
+        events: list[str] = []
+        for pc in (pair.offerer, pair.answerer):
+            for name in ("recovered", "suspected"):
+                ice_transport(pc).on(name, functools.partial(events.append, name))
+        for delay in (0.02, 0.1, 0.4):
+            network.delay(delay)
+            await asyncio.sleep(11)
+            events.clear()
+            await restart_call(pair.offerer, pair.answerer)
+            await asyncio.sleep(3)
+            assert events == []
+        network.delay(0)

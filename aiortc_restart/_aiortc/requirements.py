@@ -52,7 +52,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aiortc.RTCSctpTransport,
         "_bundled _cwnd _data_channel_flush _data_channel_queue _fast_recovery_exit "
         "_flight_size_decrease _maybe_abandon _outbound_queue _partial_bytes_acked "
-        "_send_chunk _sent_queue _t3_cancel _transmit "
+        "_send_chunk _sent_queue _t3_cancel _t3_handle _t3_start _transmit "
         "_update_advanced_peer_ack_point".split(),
     ),
     (

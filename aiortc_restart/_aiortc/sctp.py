@@ -76,14 +76,20 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         for chunk in self._sent_queue:
             chunk._misses = -(10**6)
 
-    async def recover(self) -> None:
+    async def recover(self, certain: bool = True) -> None:
         """
         Send again what was lost with the path, without waiting for the timer, and
         without taking the outage for congestion.
+
+        :param certain: Whether it was lost. Otherwise what may not be sent again is
+                        not given up.
         """
         if not self._sent_queue and not self._data_channel_queue:
             return
         for chunk in self._sent_queue:
+            limited = chunk._max_retransmits is not None or chunk._expiry is not None
+            if limited and not certain:
+                continue
             if not self._maybe_abandon(chunk):
                 chunk._retransmit = True
             self._flight_size_decrease(chunk)
@@ -98,6 +104,8 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         self._catching_up = True
         try:
             await self._transmit()
+            if self._sent_queue and self._t3_handle is None:
+                self._t3_start()
             await self._data_channel_flush()
         except (ConnectionError, OpenSSL.SSL.Error):
             # DTLS was closed meanwhile, by either side.

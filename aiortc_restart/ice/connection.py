@@ -141,6 +141,8 @@ class Connection(_aiortc.Connection):
         "The loop's time of the last valid response, in seconds."
         self.listener: PathListener | None = None
         self.observer: ConnectionObserver | None = None
+        self.round_trip = 0.0
+        "About how long it takes to be answered on the selected pair, in seconds."
         self.signs = 0
         "How many valid checks and responses have come on the selected pair."
         self._consent_requests: list[ConsentRequest] = []
@@ -151,7 +153,6 @@ class Connection(_aiortc.Connection):
         self._nominee: aioice.ice.CandidatePair | None = None
         self._probing = False
         self._refused = False
-        self._round_trip = 0.0
         self._shared_inbox = inbox
 
     @property
@@ -177,6 +178,13 @@ class Connection(_aiortc.Connection):
         return bool(self._nominated_pairs)
 
     @property
+    def asking(self) -> bool:
+        """
+        Whether a request is waiting for its response.
+        """
+        return bool(self._consent_requests)
+
+    @property
     def overdue(self) -> int:
         """
         How many requests have been waiting for their responses for too long.
@@ -189,7 +197,7 @@ class Connection(_aiortc.Connection):
         """
         How long a request may wait for its response, in seconds.
         """
-        return max(PATIENCE, 2 * self._round_trip)
+        return max(PATIENCE, 2 * self.round_trip)
 
     @property
     def selected_pair(self) -> aioice.ice.CandidatePair | None:
@@ -246,6 +254,14 @@ class Connection(_aiortc.Connection):
             self._hear()
         super().check_incoming(message, addr, protocol)
 
+    async def check_start(self, pair: aioice.ice.CandidatePair) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await super().check_start(pair)
+        if pair is self.selected_pair and not self.round_trip:
+            # Two, if it nominates; better too long than too short.
+            self.round_trip = loop.time() - began
+
     async def close(self) -> None:
         if not self._is_closing and self.observer is not None:
             self.observer.connection_closing()
@@ -267,7 +283,7 @@ class Connection(_aiortc.Connection):
             self.consent_time = now
             # It is believed at once when it has grown, and else by and by.
             latest = now - request.sent_time
-            self._round_trip = max(latest, (3 * self._round_trip + latest) / 4)
+            self.round_trip = max(latest, (3 * self.round_trip + latest) / 4)
             # The requests before it were lost or are late; either way they are of no
             # more interest.
             for other in list(self._consent_requests):

@@ -21,6 +21,10 @@ leaves the new pairs alone for as long as its old one is healthy.
 """
 
 
+LAST_ANSWER = 0.05
+"How long at least, in seconds, a path that is left has to show that it works."
+
+
 class GenerationOwner(Protocol):
     """
     Who decides which generation carries the call.
@@ -28,6 +32,9 @@ class GenerationOwner(Protocol):
 
     def generation_changed(self, generation: "IceGeneration") -> None:
         """It has a nominated pair, another one, or may now be switched to."""
+
+    def generation_found_dead(self, generation: "IceGeneration") -> None:
+        """Its path, which has been left, did not work any more."""
 
     def generation_lost(self, generation: "IceGeneration") -> None:
         """It was connected, and cannot send any more."""
@@ -234,6 +241,24 @@ class IceGeneration:
         # Who waits may be cancelled; the gathering is shared.
         await asyncio.shield(self._gathering)
 
+    def ask(self) -> None:
+        """
+        Ask whether its path, which is about to be left, still works.
+        """
+        if self._liveness is not None:
+            self.connection.probe()
+
+    def leave(self) -> bool:
+        """
+        Take note that the call has been switched to another one, and tell whether its
+        path had not worked. If that is not known yet, the owner is told later.
+        """
+        dead = self.out or self.connection.overdue > 0
+        if not dead and self.connection.asking:
+            self._tasks.create(self._await_answer(), "await answer")
+        self.rest()
+        return dead
+
     def rest(self) -> None:
         """
         Take note that the call is not on it any more: its path need not live.
@@ -401,6 +426,11 @@ class IceGeneration:
         await asyncio.sleep(self.connection.consent_lifetime)
         if self.connection.consent_time is None:
             await self.connection.close()
+
+    async def _await_answer(self) -> None:
+        await asyncio.sleep(max(LAST_ANSWER, 2 * self.connection.round_trip))
+        if self.connection.asking and self.owner is not None:
+            self.owner.generation_found_dead(self)
 
     async def _wait_for_peer(self) -> None:
         try:

@@ -301,6 +301,8 @@ class RTCIceTransport(BaseIceTransport):
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
+        else:
+            self._active.ask()
         kept = _addresses(previous.connection.remote_candidates) & _addresses(
             generation.connection.remote_candidates
         )
@@ -418,6 +420,10 @@ class RTCIceTransport(BaseIceTransport):
             self._close(generation)
         self._update_state()
 
+    def generation_found_dead(self, generation: IceGeneration) -> None:
+        # The switch came before this could be known, and it may only be slow.
+        self.emit("suspected")
+
     def generation_lost(self, generation: IceGeneration) -> None:
         if generation is self._active:
             self._send = self._drop
@@ -520,7 +526,6 @@ class RTCIceTransport(BaseIceTransport):
         raise ConnectionError("Cannot send data, RTCIceTransport is closed")
 
     def _retire(self, generation: IceGeneration) -> None:
-        generation.rest()
         loop = asyncio.get_running_loop()
         self._retired[generation] = loop.call_later(
             RETIREMENT_DELAY, self._close, generation
@@ -537,9 +542,7 @@ class RTCIceTransport(BaseIceTransport):
         self._connection = generation.connection
         self._send = generation.connection.send
         generation.use(self._disconnected_timeout)
-        recovered = previous is not None and (
-            previous.out or previous.connection.overdue > 0
-        )
+        recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
         self._update_selected_pair()
