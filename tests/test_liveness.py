@@ -340,8 +340,8 @@ async def test_recovered_when_both_ways_work(network: Network) -> None:
             network.heal()
             healed = network.now
             await asyncio.sleep(5)
-        # The first packet takes 100 ms, and the question 200.
-        assert [x - healed for x in recovered] == [pytest.approx(0.3, abs=0.05)]
+        # The first packet takes 100 ms, and the question 200; or a probe was earlier.
+        assert [0.19 < x - healed < 0.35 for x in recovered] == [True]
 
 
 async def test_probes_renew_consent(network: Network) -> None:
