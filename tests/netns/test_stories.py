@@ -4,20 +4,28 @@ Calls whose networks change under them, on the real one.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import cast
 
+import aioice.ice
+import aioice.stun
 import aiortc
 import pytest
 
-from aiortc_restart import RTCConfiguration, RTCPeerConnection
+from aiortc_restart import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+)
 
 from ..calls import ice_transport, restart
+from ..interop.coturn import MISSING, PASSWORD, USER, Coturn, coturn
 from ..media import add_media, flowing
-from ..utils import History, Pair, connected_pair, states, until
+from ..network import Address
+from ..utils import History, Pair, candidates, connected_pair, states, until
 from .lab import Lab
-
-pytestmark = pytest.mark.interop
 
 QUICK = RTCConfiguration(
     iceServers=[], iceDisconnectedTimeout=1.0, iceFailedTimeout=None
@@ -83,14 +91,19 @@ class Story:
 
 @contextlib.asynccontextmanager
 async def story(
-    lab: Lab, configuration: RTCConfiguration, media: bool = True
+    lab: Lab,
+    configuration: RTCConfiguration,
+    peers: type[RTCPeerConnection] = RTCPeerConnection,
 ) -> AsyncIterator[Story]:
     """
     A call between alice and bob.
     """
-    prepare: Callable[..., Any] | None = add_media if media else None
     async with connected_pair(
-        lab, configuration=configuration, prepare=prepare
+        lab,
+        offerer=peers,
+        answerer=peers,
+        configuration=configuration,
+        prepare=add_media,
     ) as pair:
         told = Story(pair)
         sending = asyncio.create_task(told.send())
@@ -180,8 +193,7 @@ async def test_blip(lab: Lab, seconds: int) -> None:
             assert "connecting" not in history.connection
 
 
-@pytest.mark.parametrize("by", ["alice", "bob"])
-async def test_long_outage(lab: Lab, by: str) -> None:
+async def test_long_outage(lab: Lab) -> None:
     """
     A call outlives its consent, and a restart brings it back.
     """
@@ -192,7 +204,7 @@ async def test_long_outage(lab: Lab, by: str) -> None:
         await asyncio.sleep(10)
         lab.heal("wifi")
         alice, bob = told.peers
-        await restart(*((alice, bob) if by == "alice" else (bob, alice)))
+        await restart(bob, alice)
         await told.check()
         for history in told.histories:
             assert history.ice == [
@@ -217,3 +229,143 @@ async def test_ip_versions(lab: Lab) -> None:
             await restart(alice, bob)
             assert path_of(alice) == lab.address("alice", "wifi", new)
         await told.check()
+
+
+# In the middle
+
+
+class Nat(asyncio.DatagramProtocol):
+    """
+    What one host sees of another's socket: a port of the NAT.
+
+    :param nat: All ports, by the sockets behind them.
+    :param behind: The socket behind it.
+    """
+
+    transport: asyncio.DatagramTransport
+
+    def __init__(self, nat: "dict[Address, Nat]", behind: Address) -> None:
+        self._behind = behind
+        self._nat = nat
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if addr in self._nat:
+            self._nat[addr].transport.sendto(data, self._behind)
+
+
+async def open_port(lab: Lab, nat: dict[Address, Nat], behind: Address) -> Address:
+    """
+    Give a socket behind the NAT a port, in place of one that it may have.
+    """
+    if behind in nat:
+        nat[behind].transport.close()
+    with lab.host("server"):
+        _, nat[behind] = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Nat(nat, behind), local_addr=(lab.address("server", "wifi"), 0)
+        )
+    address: Address = nat[behind].transport.get_extra_info("sockname")
+    return address
+
+
+@contextlib.asynccontextmanager
+async def closing(nat: dict[Address, Nat]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for port in nat.values():
+            port.transport.close()
+
+
+async def test_nat_rebinds(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    When a NAT gives alice another port, bob loses her, and a restart brings her back.
+    """
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 2)
+    nat: dict[Address, Nat] = {}
+
+    class BehindNat(RTCPeerConnection):
+        async def setRemoteDescription(
+            self, sessionDescription: aiortc.RTCSessionDescription
+        ) -> None:
+            sdp = sessionDescription.sdp
+            for address in {(x.ip, x.port) for x in candidates(sessionDescription)}:
+                host, port = await open_port(lab, nat, address)
+                sdp = sdp.replace(
+                    f"{address[0]} {address[1]} typ", f"{host} {port} typ"
+                )
+            await super().setRemoteDescription(
+                aiortc.RTCSessionDescription(sdp=sdp, type=sessionDescription.type)
+            )
+
+    for name in ("alice", "bob"):
+        lab.link(name, "lte", up=False)
+    async with (
+        closing(nat),
+        story(lab, PATIENT, peers=BehindNat) as told,
+    ):
+        alice, bob = told.peers
+        address = lab.address("alice", "wifi")
+        for behind in [x for x in nat if x[0] == address]:
+            await open_port(lab, nat, behind)
+        await told.shown("failed", bob)
+        assert alice.iceConnectionState in ("completed", "disconnected")
+        await restart(bob, alice)
+        await told.check()
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A call goes to another relay when its own is gone, then to a direct path and back;
+    no allocation of an old generation stays.
+    """
+    # Otherwise aioice begs the dead server for a minute to free its allocation.
+    monkeypatch.setattr(aioice.stun, "RETRY_MAX", 2)
+
+    def relayed(server: Coturn, policy: str = "relay") -> RTCConfiguration:
+        return dataclasses.replace(
+            QUICK,
+            iceServers=[RTCIceServer(server.url, username=USER, credential=PASSWORD)],
+            iceTransportPolicy=RTCIceTransportPolicy[policy.upper()],
+        )
+
+    def kind(pc: RTCPeerConnection) -> str:
+        pair = ice_transport(pc).getSelectedCandidatePair()
+        assert pair is not None
+        return str(pair.local.type)
+
+    wifi, lte = (
+        coturn(lab.address("server", path), lab.command("server"))
+        for path in ("wifi", "lte")
+    )
+    async with lte as second:
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(wifi)
+            async with story(lab, relayed(first)) as told:
+                assert {kind(x) for x in told.peers} == {"relay"}
+                assert first.live == 2
+                await stack.aclose()
+                await told.shown("disconnected")
+                for pc in told.peers:
+                    pc.setConfiguration(relayed(second))
+                await restart(*told.peers)
+                assert {kind(x) for x in told.peers} == {"relay"}
+                await until(lambda: second.live == 2)
+
+                # To a direct path. The new generation has its allocations, too.
+                for pc in told.peers:
+                    pc.setConfiguration(relayed(second, "all"))
+                await restart(*told.peers)
+                assert {kind(x) for x in told.peers} == {"host"}
+                await until(lambda: second.live == 2 and second.has_made(4))
+
+                for pc in told.peers:
+                    pc.setConfiguration(relayed(second))
+                await restart(*told.peers)
+                assert {kind(x) for x in told.peers} == {"relay"}
+                await until(lambda: second.live == 2 and second.has_made(6))
+                await told.check()
+        await until(lambda: second.live == 0)
