@@ -10,7 +10,7 @@ from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials
-from .negotiation import bundle, credentials
+from .negotiation import bundle, credentials, rejection
 from .negotiation.descriptions import (
     check_answer,
     check_fingerprints,
@@ -23,7 +23,7 @@ from .negotiation.numbers import MediaNumbers
 from .negotiation.operations import Operation, OperationsChain
 from .negotiation.rollback import AgreedState
 from .negotiation.signaling import next_state
-from .transports import TransportOwner
+from .transports import TransportOwner, transport_of
 
 
 class Superseded(Exception):
@@ -51,9 +51,19 @@ class Step:
     in_force: bool = False
     "Whether it has been applied: what fails afterwards does not undo it."
 
-    restore_sections: Callable[[], None] = lambda: None
+    rejected: set[str] = field(default_factory=set)
+    "The mids of the m-sections that it rejects."
+
+    restore_sections: list[Callable[[], None]] = field(default_factory=list)
+    "Have the description say again what it said, when the base has read it."
+
     tracks: list[aiortc.MediaStreamTrack] = field(default_factory=list)
     "The remote tracks that it adds, whose events follow the signaling state's."
+
+    @property
+    def applied(self) -> SessionDescription:
+        assert self.description is not None
+        return self.description
 
 
 class Session(TransportOwner):
@@ -127,7 +137,8 @@ class Session(TransportOwner):
             raise
 
     def _end_step(self, step: Step) -> None:
-        step.restore_sections()
+        while step.restore_sections:
+            step.restore_sections.pop()()
         self._show_hidden()
         self._step = None
         self._hold_transports(False)
@@ -137,8 +148,7 @@ class Session(TransportOwner):
         Take a description for applied: slots, ICE generations, signaling state, events
         (webrtc-pc #set-the-session-description). There is no `await` in it.
         """
-        description = step.description
-        assert description is not None
+        description = step.applied
         description.type = step.type
         step.in_force = True
         if self.signalingState == "stable":
@@ -181,6 +191,7 @@ class Session(TransportOwner):
         An answer has made the signaling state stable.
         """
         self._stable = None
+        self._stop_rejected()
         if not self._local_credentials_to_replace & credentials.credentials(
             [self._current_local]
         ):
@@ -275,7 +286,10 @@ class Session(TransportOwner):
     async def _gather_candidates(self) -> None:
         await super()._gather()
         for description in (self._current_local, self._pending_local):
+            rejected = rejection.rejected_mids(description)
             for i, media in enumerate(media_sections(description)):
+                if media.rtp.muxId in rejected:
+                    continue
                 transport = self._transport_of_section(i, media)
                 candidates = transport.gathered_by(media.ice) if transport else None
                 if media.ice is not None and candidates is not None:
@@ -291,9 +305,12 @@ class Session(TransportOwner):
         step = self._step
         assert step is not None
         step.description = description
+        step.rejected = rejection.rejected_mids(description)
+        if not is_local:
+            self._complete_sections(step, description)
         restore = bundle.share_tag_section(description, self._bundle_owners())
         if not is_local:
-            step.restore_sections = restore
+            step.restore_sections.append(restore)
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
@@ -303,9 +320,9 @@ class Session(TransportOwner):
             if step.type != "offer":
                 self._hide_unoffered()
         else:
-            self._apply_remote_credentials(description)
+            self._apply_remote_credentials(description, step.rejected)
             self._hide_stopped()
-        self._numbers.learn(description)
+        self._numbers.learn(description, step.rejected)
         if step.type == "pranswer":
             # To the base it is an answer, of which the signaling state and the slot are
             # others.
@@ -338,15 +355,20 @@ class Session(TransportOwner):
                     )
                 transport.begin(media.ice, transport.pending_remote_parameters)
 
-    def _apply_remote_credentials(self, description: SessionDescription) -> None:
+    def _apply_remote_credentials(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> None:
         """
         Begin or give up ICE restarts, as a remote description says.
+
+        :param rejected: The mids of the m-sections which say nothing of ICE.
 
         :raises ValueError: if it is an answer which does not match the offer.
         """
         sections = [
             (self._transport_of_mid(media.rtp.muxId), media)
             for media in description.media
+            if media.rtp.muxId not in rejected
         ]
         if description.type != "offer":
             for transport, media in sections:
@@ -414,12 +436,51 @@ class Session(TransportOwner):
             raise InvalidStateError("RTCPeerConnection is closed")
         description = step.description
         self._join_bundle(description)
-        # Transports which it has added know the peer's credentials, too.
         for media in media_sections(description):
-            transport = self._transport_of_mid(media.rtp.muxId)
-            if transport is not None and media.ice is not None:
+            endpoint = self._endpoint_of_mid(media.rtp.muxId)
+            if endpoint is None or media.ice is None:
+                continue
+            if media.rtp.muxId in step.rejected:
+                # Nothing is to be started for it.
+                self._remote_ice.pop(endpoint, None)
+                self._remote_dtls.pop(endpoint, None)
+            else:
+                # Transports which it has added know the peer's credentials, too.
+                transport = transport_of(_aiortc.dtls_of(endpoint))
                 transport.describe_remote(media.ice)
         self._put_in_force(step)
+
+    def _complete_sections(self, step: Step, description: SessionDescription) -> None:
+        """
+        Make what the base can read of the sections that the peer rejects, and of those
+        which it uses again (RFC 9429 section 5.2.2).
+        """
+        offer = self._pending_local if step.type != "offer" else None
+        rejection.name_sections(description, offer)
+        step.rejected = rejection.rejected_mids(description)
+        step.restore_sections.append(rejection.complete(description))
+        for transceiver in self.getTransceivers():
+            index = _aiortc.mline_index(transceiver)
+            if (
+                transceiver.stopped
+                and index is not None
+                and index < len(description.media)
+                and description.media[index].rtp.muxId != transceiver.mid
+            ):
+                _aiortc.dissociate(transceiver)
+
+    def _stop_rejected(self) -> None:
+        """
+        Stop the transceivers whose m-sections have been rejected (webrtc-pc
+        #dfn-stop-the-rtcrtptransceiver).
+        """
+        rejected = rejection.rejected_mids(self._current_local)
+        rejected |= rejection.rejected_mids(self._current_remote)
+        for transceiver in self.getTransceivers():
+            if transceiver.mid in rejected and not transceiver.stopped:
+                self._tasks.create(transceiver.stop(), "stop transceiver")
+                if transceiver.receiver.track is not None:
+                    _aiortc.end_track(transceiver.receiver.track)
 
     # Whether negotiation is needed
 

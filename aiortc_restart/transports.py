@@ -47,7 +47,7 @@ class TransportOwner(PathKeeper):
         self._settings = self._configuration = configuration
         # Those, too, which are out of use for now.
         for dtls in self._made_transports:
-            _transport_of(dtls).configure(
+            transport_of(dtls).configure(
                 configuration.iceServers,
                 configuration.iceTransportPolicy,
                 configuration.iceRestartTimeout,
@@ -80,6 +80,12 @@ class TransportOwner(PathKeeper):
         )
         return transport
 
+    def _endpoint_of_mid(self, mid: str) -> _aiortc.Endpoint | None:
+        for endpoint in (*self.getTransceivers(), self.sctp):
+            if endpoint is not None and endpoint.mid == mid:
+                return endpoint
+        return None
+
     def _hold_transports(self, holding: bool) -> None:
         """
         Keep the transports from stopping, as those do that the base bundles away: a
@@ -101,15 +107,15 @@ class TransportOwner(PathKeeper):
         owner = next((x for x in bundled if not _aiortc.is_bundled(x)), None)
         for endpoint in bundled:
             if owner is not None and isinstance(endpoint, aiortc.RTCRtpTransceiver):
-                endpoint.receiver.setTransport(_dtls_of(owner))
-                endpoint.sender.setTransport(_dtls_of(owner))
+                endpoint.receiver.setTransport(_aiortc.dtls_of(owner))
+                endpoint.sender.setTransport(_aiortc.dtls_of(owner))
 
     def _is_used(self, transport: RTCIceTransport) -> bool:
         """
         Whether a transport carries more than what is stopped.
         """
         return transport in [
-            _transport_of(_dtls_of(x))
+            transport_of(_aiortc.dtls_of(x))
             for x in (*self.getTransceivers(), self.sctp)
             if x is not None
             and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
@@ -117,9 +123,9 @@ class TransportOwner(PathKeeper):
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():
-            yield _transport_of(transceiver.receiver.transport)
+            yield transport_of(transceiver.receiver.transport)
         if self.sctp is not None:
-            yield _transport_of(self.sctp.transport)
+            yield transport_of(self.sctp.transport)
 
     def _record_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -205,7 +211,7 @@ class TransportOwner(PathKeeper):
     async def _start_transport_once(self, dtls: aiortc.RTCDtlsTransport) -> None:
         transport = dtls.transport
         endpoint = next(
-            (x for x in self._remote_ice if _dtls_of(x) is dtls),
+            (x for x in self._remote_ice if _aiortc.dtls_of(x) is dtls),
             None,
         )
         if endpoint is None or not transport.iceGatherer.getLocalCandidates():
@@ -255,35 +261,29 @@ class TransportOwner(PathKeeper):
 
     def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
         if self.sctp is not None and self._sctp_mline_index == index:
-            return _transport_of(self.sctp.transport)
+            return transport_of(self.sctp.transport)
         for transceiver in self.getTransceivers():
             if _aiortc.mline_index(transceiver) == index:
-                return _transport_of(_dtls_of(transceiver))
+                return transport_of(_aiortc.dtls_of(transceiver))
         return None
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
-        for endpoint in (*self.getTransceivers(), self.sctp):
-            if endpoint is not None and endpoint.mid == mid:
-                return _transport_of(_dtls_of(endpoint))
-        return None
+        endpoint = self._endpoint_of_mid(mid)
+        if endpoint is None:
+            return None
+        return transport_of(_aiortc.dtls_of(endpoint))
 
     def _transport_of_section(
         self, index: int, media: MediaDescription
     ) -> RTCIceTransport | None:
         if media.kind == "application":
-            return _transport_of(self.sctp.transport) if self.sctp else None
+            return transport_of(self.sctp.transport) if self.sctp else None
         for transceiver in self.getTransceivers():
             if _aiortc.mline_index(transceiver) == index:
-                return _transport_of(_dtls_of(transceiver))
+                return transport_of(_aiortc.dtls_of(transceiver))
         return None
 
 
-def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:
-    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
-        return endpoint.receiver.transport
-    return endpoint.transport
-
-
-def _transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
+def transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
     assert isinstance(dtls.transport, RTCIceTransport)
     return dtls.transport

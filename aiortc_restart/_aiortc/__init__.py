@@ -27,6 +27,7 @@ from .media import (  # noqa: E402
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
+    dissociate,
     end_track,
     has_preferred_codecs,
     is_bundled,
@@ -35,7 +36,7 @@ from .media import (  # noqa: E402
     send_keyframe,
     set_mline_index,
 )
-from .saved import SavedConnection, Undone  # noqa: E402
+from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "SavedConnection",
     "Undone",
     "check_requirements",
+    "dissociate",
+    "dtls_of",
     "end_track",
     "forward_relay_errors",
     "has_preferred_codecs",

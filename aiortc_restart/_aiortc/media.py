@@ -86,7 +86,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         """
         Permanently stops the :class:`RTCRtpTransceiver`.
 
-        Its m-section becomes inactive with the next negotiation.
+        Its m-section is rejected in the next negotiation (RFC 9429 section 5.2.2).
         """
         if not self.stopped:
             await super().stop()
@@ -212,6 +212,14 @@ def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
 
 def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) -> None:
     transceiver._set_mline_index(index)  # type: ignore[arg-type]
+
+
+def dissociate(transceiver: aiortc.RTCRtpTransceiver) -> None:
+    """
+    Take a transceiver's m-section away from it.
+    """
+    transceiver._set_mid(None)  # type: ignore[arg-type]
+    set_mline_index(transceiver, None)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
-from . import bundle, credentials
+from . import bundle, credentials, rejection
 from .needed import Described
 from .numbers import MediaNumbers
 
@@ -74,9 +74,15 @@ def described(description: SessionDescription | None) -> Described | None:
     if description is None:
         return None
     media = [x for x in description.media if x.kind != "application"]
+    rejected = rejection.rejected_mids(description)
     return Described(
         type=str(description.type),
-        directions={x.rtp.muxId: x.direction or "sendrecv" for x in media},
+        directions={
+            x.rtp.muxId: "inactive"
+            if x.rtp.muxId in rejected
+            else x.direction or "sendrecv"
+            for x in media
+        },
         data=len(media) < len(description.media),
     )
 
@@ -112,6 +118,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         raise ValueError(
             f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
         ) from exc
+    rejection.complete(description)
     bundle.share_tag_section(description)
     for media in description.media:
         credentials.validate(media)
