@@ -1,4 +1,3 @@
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
-from ._tasks import Tasks
 from .ice import (
     MAX_REMOTE_CANDIDATES,
     RTCIceGatherer,
@@ -18,6 +16,7 @@ from .ice import (
     is_end_of_candidates,
 )
 from .negotiation import bundle, candidates
+from .paths import PathKeeper
 from .rtcconfiguration import (
     RTCConfiguration,
     check_configuration,
@@ -27,24 +26,19 @@ from .rtcconfiguration import (
 logger = logging.getLogger(__name__)
 
 
-class TransportOwner(_aiortc.RTCPeerConnection):
+class TransportOwner(PathKeeper):
     """
     The half of :class:`RTCPeerConnection` that looks after its transports: how they are
-    made, configured and started, which candidates they get, and what becomes of the
-    connection when a path is lost.
+    made, configured and started, and which candidates they get.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         configuration = configuration or RTCConfiguration()
         check_configuration(configuration)
-        self._settings = copy_configuration(configuration)
-        super().__init__(self._settings)
-        self._failed_time: float | None = None
-        self._failed_timer: asyncio.TimerHandle | None = None
+        super().__init__(copy_configuration(configuration))
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._holding = False
-        self._tasks = Tasks("RTCPeerConnection")
 
     def _configure(self, configuration: RTCConfiguration) -> None:
         """
@@ -57,6 +51,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 configuration.iceServers,
                 configuration.iceTransportPolicy,
                 configuration.iceRestartTimeout,
+                configuration.iceDisconnectedTimeout,
             )
         self._set_failed_timer()
 
@@ -73,18 +68,17 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             local_password=shown.password,
         )
         transport = RTCIceTransport(
-            gatherer, restartTimeout=self._settings.iceRestartTimeout
+            gatherer,
+            restartTimeout=self._settings.iceRestartTimeout,
+            disconnectedTimeout=self._settings.iceDisconnectedTimeout,
         )
         transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
+        transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
         )
         return transport
-
-    def _change_path(self, transport: RTCIceTransport) -> None:
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            _aiortc.expect_overtaking(self.sctp)
 
     def _endpoint_of_mid(self, mid: str) -> _aiortc.Endpoint | None:
         for endpoint in (*self.getTransceivers(), self.sctp):
@@ -182,16 +176,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 transports.append(self._transport_of_mid(place.mid))
         return [x for x in dict.fromkeys(transports) if x is not None]
 
-    def _recover_media(self, transport: RTCIceTransport) -> None:
-        """
-        Send at once what the peer is missing since the path was lost.
-        """
-        for sender in self.getSenders():
-            if sender.kind == "video" and sender.transport.transport is transport:
-                _aiortc.send_keyframe(sender)
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
-
     def _reset_transports(self) -> None:
         """
         Have the transports forget the descriptions which have been rolled back.
@@ -209,16 +193,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         section 4.1.18).
         """
         return any(x.outdated and self._is_used(x) for x in self._transports)
-
-    def _set_failed_timer(self) -> None:
-        if self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
-        timeout = self._settings.iceFailedTimeout
-        if self._failed_time is not None and timeout is not None:
-            self._failed_timer = asyncio.get_running_loop().call_at(
-                self._failed_time + timeout, self._close_later
-            )
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -265,10 +239,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         await dtls.stop()
         await transport.stop()
 
-    @property
-    def _transports(self) -> list[RTCIceTransport]:
-        return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
-
     def _take_early_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
     ) -> list[RTCIceTransport]:
@@ -312,42 +282,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             if _aiortc.mline_index(transceiver) == index:
                 return transport_of(_aiortc.dtls_of(transceiver))
         return None
-
-    def _update_failed_timer(self) -> None:
-        """
-        Close the connection some time after its path was lost: nothing else does, if
-        the peer is gone.
-        """
-        failed = self.iceConnectionState == "failed" and any(
-            x.state == "connected" for x in self._dtls_transports
-        )
-        if failed == (self._failed_time is not None):
-            return
-        self._failed_time = asyncio.get_running_loop().time() if failed else None
-        self._set_failed_timer()
-
-    def _update_ice_connection_state(self) -> None:
-        states = {x.state for x in self._transports}
-        if self._is_closed:
-            state = "closed"
-        elif "failed" in states:
-            state = "failed"
-        elif states == {"completed"}:
-            state = "completed"
-        elif "checking" in states:
-            state = "checking"
-        elif states and states <= {"connected", "completed"}:
-            state = "connected"
-        else:
-            state = "new"
-        self._set_ice_connection_state(state)
-        self._update_failed_timer()
-        # A connection that never came up has its first DTLS handshake after a restart.
-        if any(
-            dtls.state == "new" and dtls.transport.state == "completed"
-            for dtls in self._dtls_transports
-        ):
-            self._start_transports()
 
 
 def transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:

@@ -8,12 +8,14 @@ import aiortc
 import aiortc.sdp
 
 from .emitter import Emitter
+from .ice import RTCIceTransport
 from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
     RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCRtpTransceiver,
     set_mline_index,
 )
@@ -32,6 +34,7 @@ from .saved import (
     save_transceiver,
     save_transport,
 )
+from .sctp import RTCSctpTransport
 
 # No token of SDP, so that no m-section has it (RFC 8866 section 9).
 NO_MID = " "
@@ -322,7 +325,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def _update_states(self) -> None:
         self.__updateIceGatheringState()
-        self.__updateIceConnectionState()
         self.__updateConnectionState()
 
     # Steps
@@ -346,7 +348,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         if not self.__isClosed and self.__closeTask is None:
             self.__closeTask = asyncio.ensure_future(self.close())
 
-    def _create_ice_transport(self) -> aiortc.RTCIceTransport:
+    def _create_ice_transport(self) -> RTCIceTransport:
         raise NotImplementedError
 
     def _start_transports(self) -> None:
@@ -370,16 +372,24 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             self.__signalingState = state
         return changed
 
-    def _set_ice_connection_state(self, state: str) -> None:
-        if state != self.__iceConnectionState:
-            self.__iceConnectionState = state
-            self.emit("iceconnectionstatechange")
-
-    def _update_connection_state(self) -> None:
-        super().__updateConnectionState()
-
-    def _update_ice_connection_state(self) -> None:
+    def _derive_states(self) -> Callable[[], None]:
+        """
+        Compute the states, and return what fires their events.
+        """
         raise NotImplementedError
+
+    def _set_states(self, ice: str, connection: str) -> list[str]:
+        """
+        Change the connection's states, and return the events to be fired.
+        """
+        events = []
+        if ice != self.__iceConnectionState:
+            self.__iceConnectionState = ice
+            events.append("iceconnectionstatechange")
+        if connection != self.__connectionState:
+            self.__connectionState = connection
+            events.append("connectionstatechange")
+        return events
 
     def _validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool
@@ -416,8 +426,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         iceTransport = self._create_ice_transport()
         self.__iceTransports.add(iceTransport)
         iceTransport.iceGatherer.on("statechange", self.__updateIceGatheringState)
-        iceTransport.on("statechange", self.__updateIceConnectionState)
-        iceTransport.on("statechange", self.__updateConnectionState)
+        iceTransport.state_changed = self._derive_states
 
         dtlsTransport = RTCDtlsTransport(iceTransport, self.__certificates)
         dtlsTransport.on("statechange", self.__updateConnectionState)
@@ -434,6 +443,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         else:
             super().__createSctpTransport()
         assert self.__sctp is not None
+        self.__sctp.__class__ = RTCSctpTransport
         self._origins[self.__sctp] = self.__sctp.transport, self.__sctp._bundled
 
     async def __gather(self) -> None:
@@ -449,6 +459,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         transceiver = super().__createTransceiver(direction, kind, sender_track)
         # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
+        transceiver.sender.__class__ = RTCRtpSender
         transceiver.__class__ = RTCRtpTransceiver
         assert isinstance(transceiver, RTCRtpTransceiver)
         transceiver._changed = self._transceiver_changed
@@ -464,10 +475,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             super().__setSignalingState(state)
 
     def __updateConnectionState(self) -> None:
-        self._update_connection_state()
+        self._derive_states()()
 
     def __updateIceConnectionState(self) -> None:
-        self._update_ice_connection_state()
+        self._derive_states()()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shlex
 import shutil
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,27 +187,43 @@ def missing(name: str) -> str | None:
 
 
 def remote_peer(
-    name: str, page: str = "page.html"
+    name: str, page: str = "page.html", wrapper: Sequence[str] = ()
 ) -> contextlib.AbstractAsyncContextManager[RemotePeer]:
     """
     Start another end of a call, and end it on exit.
 
     :param name: One of `"chromium"`, `"firefox"`, `"werift"`, `"wrtc"`.
     :param page: What a browser shows.
+    :param wrapper: The program, with its arguments, which runs it.
     """
     if name == "chromium":
-        return chromium_peer(page)
+        return chromium_peer(page, wrapper)
     if name == "firefox":
-        return node_peer(name, "firefox.js", str(find_firefox()), page)
-    return node_peer(name, "peer.js", name)
+        return node_peer(name, wrapper, "firefox.js", str(find_firefox()), page)
+    return node_peer(name, wrapper, "peer.js", name)
 
 
 @contextlib.asynccontextmanager
-async def chromium_peer(page: str) -> AsyncIterator[RemotePeer]:
+async def chromium_peer(page: str, wrapper: Sequence[str]) -> AsyncIterator[RemotePeer]:
+    executable = str(find_chromium())
+    with tempfile.TemporaryDirectory() as directory:
+        if wrapper:
+            # It takes no more than the path of a program.
+            script = Path(directory) / "chromium"
+            command = shlex.join([*wrapper, executable])
+            script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            script.chmod(0o755)
+            executable = str(script)
+        async with browsing(executable, page) as peer:
+            yield peer
+
+
+@contextlib.asynccontextmanager
+async def browsing(executable: str, page: str) -> AsyncIterator[RemotePeer]:
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            args=CHROMIUM_ARGUMENTS, executable_path=find_chromium()
+            args=CHROMIUM_ARGUMENTS, executable_path=executable
         ) as browser,
     ):
         peer = ChromiumPeer(await browser.new_page())
@@ -214,8 +232,11 @@ async def chromium_peer(page: str) -> AsyncIterator[RemotePeer]:
 
 
 @contextlib.asynccontextmanager
-async def node_peer(name: str, program: str, *args: str) -> AsyncIterator[RemotePeer]:
+async def node_peer(
+    name: str, wrapper: Sequence[str], program: str, *args: str
+) -> AsyncIterator[RemotePeer]:
     process = await asyncio.create_subprocess_exec(
+        *wrapper,
         "node",
         str(HERE / program),
         *args,

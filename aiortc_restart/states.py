@@ -1,0 +1,45 @@
+"""
+How a connection's states follow from those of its transports (webrtc-pc
+#dom-rtciceconnectionstate and #dom-rtcpeerconnectionstate).
+
+Each rule is tried in turn; "closed" is the connection's own business.
+"""
+
+from collections.abc import Set
+
+
+def connection_state(ice: Set[str], dtls: Set[str]) -> str:
+    """
+    Return the `connectionState`.
+
+    :param ice: The states of the ICE transports.
+    :param dtls: The states of the DTLS transports.
+    """
+    if "failed" in ice | dtls:
+        return "failed"
+    if "disconnected" in ice:
+        return "disconnected"
+    if ice | dtls <= {"new", "closed"}:
+        return "new"
+    if ice & {"new", "checking"} or dtls & {"new", "connecting"}:
+        return "connecting"
+    return "connected"
+
+
+def ice_connection_state(ice: Set[str]) -> str:
+    """
+    Return the `iceConnectionState`.
+
+    :param ice: The states of the ICE transports.
+    """
+    if "failed" in ice:
+        return "failed"
+    if "disconnected" in ice:
+        return "disconnected"
+    if ice <= {"new", "closed"}:
+        return "new"
+    if ice & {"new", "checking"}:
+        return "checking"
+    if ice <= {"completed", "closed"}:
+        return "completed"
+    return "connected"
