@@ -18,13 +18,6 @@ pytestmark = pytest.mark.interop
 Traces = dict[str, list[Row]]
 
 
-def marked(script: Script) -> object:
-    marks = []
-    if script.bug is not None:
-        marks.append(pytest.mark.xfail(reason=script.bug, strict=True))
-    return pytest.param(script, id=script.name, marks=marks)
-
-
 @pytest.fixture(scope="module")
 def page_traces() -> Traces:
     """
@@ -46,7 +39,7 @@ def page_traces() -> Traces:
     return asyncio.run(follow())
 
 
-@pytest.mark.parametrize("script", [marked(script) for script in SCRIPTS])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 async def test_trace(network: Network, page_traces: Traces, script: Script) -> None:
     """
     Each step has the effects which it has in Chromium, but for known differences.
