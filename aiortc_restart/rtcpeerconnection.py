@@ -438,12 +438,14 @@ class RTCPeerConnection(Session):
         Reject the m-sections of stopped transceivers (RFC 9429 section 5.2.2).
         """
         mids = {str(x.mid) for x in self.getTransceivers() if x.stopped}
+        agreed = self._current_local
         if description.type == "answer":
             mids |= rejection.rejected_mids(self._pending_remote)
-            # The others of a bundle could not do without its tag.
-            tag = bundle.bundled_mids(self._pending_remote)[:1]
-            for media in description.media:
-                if media.rtp.muxId in tag and media.rtp.muxId in mids:
-                    media.direction = "inactive"
-            mids -= set(tag)
-        rejection.reject(description, mids)
+            agreed = self._pending_remote
+        # The others of a bundle could not do without its tag: browsers would begin
+        # another transport for them.
+        tag = bundle.bundled_mids(agreed)[:1]
+        for media in description.media:
+            if media.rtp.muxId in tag and media.rtp.muxId in mids:
+                media.direction = "inactive"
+        rejection.reject(description, mids.difference(tag))

@@ -44,24 +44,22 @@ async def works(pair: Pair) -> None:
     await pair.exchange()
 
 
-@pytest.mark.parametrize("index", [0, 1])
-async def test_stopped_by_the_offerer(network: Network, index: int) -> None:
+async def test_stopped_by_the_offerer(network: Network) -> None:
     """
-    A stopped transceiver's m-section is rejected at both ends, also the BUNDLE-tag's.
+    A stopped transceiver's m-section is rejected at both ends.
     """
     async with connected_pair(network, prepare=add_media) as pair:
         history = states(pair.offerer)
-        stopped = pair.offerer.getTransceivers()[index]
-        other = pair.answerer.getTransceivers()[index]
+        stopped = pair.offerer.getTransceivers()[1]
+        other = pair.answerer.getTransceivers()[1]
         await stopped.stop()
         await asyncio.sleep(SETTLING)
         assert history.negotiationneeded == 1
         offer, answer = await negotiate(pair.offerer, pair.answerer)
         await asyncio.sleep(SETTLING)
-        wanted = [index != 0, index != 1, True]
         for description in (offer, answer):
-            assert ports(description) == wanted
-            assert bundled(description) == {0: "1 2", 1: "0 2"}[index]
+            assert ports(description) == [True, False, True]
+            assert bundled(description) == "0 2"
         assert stopped.currentDirection == other.currentDirection == "inactive"
         assert other.stopped
         with pytest.raises(MediaStreamError):
@@ -71,8 +69,59 @@ async def test_stopped_by_the_offerer(network: Network, index: int) -> None:
         # It stays rejected, whoever offers.
         for a, b in ((pair.offerer, pair.answerer), (pair.answerer, pair.offerer)):
             for description in await negotiate(a, b):
-                assert ports(description) == wanted
+                assert ports(description) == [True, False, True]
         assert history.negotiationneeded == 1
+
+
+async def test_tag_stopped_by_the_offerer(network: Network) -> None:
+    """
+    The BUNDLE-tag is made inactive instead, as the others could not do without it.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        history = states(pair.offerer)
+        await pair.offerer.getTransceivers()[0].stop()
+        offer, answer = await negotiate(pair.offerer, pair.answerer)
+        assert ports(offer) == ports(answer) == [True, True, True]
+        for pc in (pair.offerer, pair.answerer):
+            assert pc.getTransceivers()[0].currentDirection == "inactive"
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == 0
+        await works(pair)
+
+
+async def test_tag_rejected_by_the_peer(network: Network) -> None:
+    """
+    A peer may reject its BUNDLE-tag: the others go on over the transport that they had.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        offer = await offered(pair.offerer)
+        munged = offer.sdp.replace("BUNDLE 0 1 2", "BUNDLE 1 2")
+        munged = re.sub(r"^m=audio \d+", "m=audio 0", munged, flags=re.M)
+        await pair.answerer.setRemoteDescription(
+            RTCSessionDescription(sdp=munged, type="offer")
+        )
+        await pair.answerer.setLocalDescription()
+        answer = pair.answerer.localDescription
+        assert ports(answer) == [False, True, True]
+        assert bundled(answer) == "1 2"
+        await pair.exchange()
+        await asyncio.sleep(SETTLING)
+        assert [x.stopped for x in pair.answerer.getTransceivers()] == [True, False]
+        assert pair.answerer.connectionState == "connected"
+
+
+async def test_stopped_before_it_was_offered(network: Network) -> None:
+    """
+    A transceiver that never had an m-section leaves no trace in the states.
+    """
+    async with connected_pair(network) as pair:
+        history = states(pair.offerer)
+        await pair.offerer.addTransceiver("audio").stop()
+        offer, _ = await negotiate(pair.offerer, pair.answerer)
+        assert ports(offer) == [True]
+        assert history.ice == ["completed", "new", "completed"]
+        assert history.connection == ["connected", "connecting", "connected"]
+        await pair.exchange()
 
 
 async def test_stopped_by_the_answerer(network: Network) -> None:

@@ -301,7 +301,14 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         Take for the connection's transports those which something uses.
         """
-        used = {dtls_of(x) for x in self._endpoints()}
+        if self.__isClosed:
+            return
+        used = {
+            dtls_of(x)
+            for x in self._endpoints()
+            # One that was stopped before it was offered will never use it.
+            if x.mid is not None or not getattr(x, "stopped", False)
+        }
         self.__dtlsTransports = used
         self.__iceTransports = {x.transport for x in used}
         self._update_states()

@@ -491,7 +491,6 @@ SCRIPTS = [
                 "alice",
             ),
             Known(FIRED_FOR_STOPPED, "needed", "1", "0", "alice", (6,)),
-            OWN_ICE,
         ],
     ),
     Script(
