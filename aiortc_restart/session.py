@@ -239,11 +239,11 @@ class Session(TransportOwner):
         :param all: Whether to stop all, as the connection is closed.
         """
         kept = set() if all else self._useful_transports(self._stable is not None)
-        if self._stable is not None:
+        if self._stable is not None and not all:
             kept |= {*self._stable.connection.transports}
         for dtls in self._made_transports - kept:
             self._made_transports.discard(dtls)
-            self._tasks.create(self._stop_transport(dtls), "stop transport")
+            self._stopping.create(self._stop_transport(dtls), "stop transport")
 
     # Hooks
 

@@ -44,6 +44,8 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._holding = False
+        # What is brought to its end when the connection is closed, and what is ended.
+        self._stopping = Tasks("RTCPeerConnection")
         self._tasks = Tasks("RTCPeerConnection")
 
     def _configure(self, configuration: RTCConfiguration) -> None:
