@@ -144,6 +144,7 @@ class Session(TransportOwner):
         if self.signalingState == "stable":
             self._stable = step.before
         self._set_slots(step, description)
+        changed = self._set_signaling_state(step.state)
         self._changes += 1
         self._end_step(step)
 
@@ -153,7 +154,6 @@ class Session(TransportOwner):
             transport.settle()
         if step.type != "offer":
             self._silence_stopped()
-        changed = self._set_signaling_state(step.state)
         if step.state == "stable":
             self._finish_negotiation()
         if changed:
@@ -199,11 +199,11 @@ class Session(TransportOwner):
         state = self._next_state(side, "rollback")
         stable, self._stable = self._stable, None
         assert stable is not None
+        self._set_signaling_state(state)
         undone = self._put_back(stable)
         self._reset_transports()
         self._changes += 1
         self._rollbacks += 1
-        self._set_signaling_state(state)
         self._stop_unused_transports()
         self._needed.reset()
         for transceiver in undone.transceivers:
