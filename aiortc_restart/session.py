@@ -276,6 +276,9 @@ class Session(TransportOwner):
         await super()._gather()
         for description in (self._current_local, self._pending_local):
             for i, media in enumerate(media_sections(description)):
+                # One that is complete may be that of a transport bundled away since.
+                if media.ice_candidates_complete:
+                    continue
                 transport = self._transport_of_section(i, media)
                 candidates = transport.gathered_by(media.ice) if transport else None
                 if media.ice is not None and candidates is not None:

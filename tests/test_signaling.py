@@ -11,7 +11,7 @@ import pytest
 from aiortc_restart import InvalidStateError, RTCPeerConnection, RTCSessionDescription
 from aiortc_restart.negotiation.signaling import TRANSITIONS, next_state
 
-from .calls import answered, offered, peers
+from .calls import ROLLBACK, answered, offered, peers
 from .network import Network
 from .snapshots import nothing_changes, slots
 from .utils import connected_pair, states
@@ -25,8 +25,6 @@ STATES = (
 )
 SIDES = ("local", "remote")
 TYPES = ("offer", "pranswer", "answer", "rollback")
-
-ROLLBACK = RTCSessionDescription(sdp="", type="rollback")
 
 Peers = tuple[RTCPeerConnection, RTCPeerConnection]
 

@@ -16,13 +16,20 @@ from aiortc_restart import (
     RTCSessionDescription,
 )
 
-from .calls import SETTLING, answered, edited, offered, peers, sections, switched
+from .calls import (
+    ROLLBACK,
+    SETTLING,
+    answered,
+    edited,
+    offered,
+    peers,
+    sections,
+    switched,
+)
 from .network import Network
 from .probes import stun_server
 from .snapshots import SLOTS, check_slots, slots, watch_slots
 from .utils import Pair, candidates, connected_pair, credentials, negotiate, until
-
-ROLLBACK = RTCSessionDescription(sdp="", type="rollback")
 
 SLOW_SERVER = RTCConfiguration(iceServers=[RTCIceServer("stun:10.0.9.1:3478")])
 NO_SERVER = RTCConfiguration(iceServers=[])
