@@ -51,6 +51,9 @@ class Step:
     in_force: bool = False
     "Whether it has been applied: what fails afterwards does not undo it."
 
+    rolled_back: bool = False
+    "Whether it is a local offer which was undone while its candidates were gathered."
+
     restore_sections: Callable[[], None] = lambda: None
     tracks: list[aiortc.MediaStreamTrack] = field(default_factory=list)
     "The remote tracks that it adds, whose events follow the signaling state's."
@@ -76,9 +79,11 @@ class Session(TransportOwner):
         self._operations = OperationsChain(emptied=self._needed.chain_emptied)
         # Which is waiting for the candidates of an answer.
         self._answering: Operation | None = None
-        # How often descriptions have been set, and rolled back.
-        self._changes = self._rollbacks = 0
+        # How often descriptions have been set or rolled back.
+        self._changes = 0
         self._numbers = MediaNumbers()
+        # The local offers of this negotiation which wait for their candidates.
+        self._offers: list[Step] = []
         # What the application has made, or has given a track or a channel.
         self._own: set[_aiortc.Endpoint] = set()
         # The last stable state, while the signaling state is another one.
@@ -181,6 +186,7 @@ class Session(TransportOwner):
         An answer has made the signaling state stable.
         """
         self._stable = None
+        self._offers = []
         if not self._local_credentials_to_replace & credentials.credentials(
             [self._current_local]
         ):
@@ -203,7 +209,9 @@ class Session(TransportOwner):
         undone = self._put_back(stable)
         self._reset_transports()
         self._changes += 1
-        self._rollbacks += 1
+        for step in self._offers:
+            step.rolled_back = True
+        self._offers = []
         self._stop_unused_transports()
         self._needed.reset()
         for transceiver in undone.transceivers:
@@ -251,7 +259,9 @@ class Session(TransportOwner):
         step = self._step
         assert step is not None
         self._put_in_force(step)
-        changes, rollbacks = self._changes, self._rollbacks
+        changes = self._changes
+        if step.type == "offer":
+            self._offers.append(step)
         if not all(x.gathered for x in self._transports):
             # A server that does not answer is not to hold back the peer's next offer.
             if step.type != "offer":
@@ -259,11 +269,14 @@ class Session(TransportOwner):
             step.operation.release()
         gathering = self._tasks.create(self._gather_candidates(), "gather")
         # Who waits may be cancelled; the description is in force.
-        await asyncio.wait([gathering])
+        try:
+            await asyncio.wait([gathering])
+        finally:
+            self._offers = [x for x in self._offers if x is not step]
         if self._closing is not None:
             raise InvalidStateError("RTCPeerConnection is closed")
         gathering.result()
-        if rollbacks != self._rollbacks and step.type == "offer":
+        if step.rolled_back:
             # Otherwise the caller would send what is in the slot now.
             raise InvalidStateError(
                 "The offer was rolled back while its candidates were gathered"
