@@ -192,11 +192,14 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         """
         Have the transports forget the descriptions which have been rolled back.
         """
-        live = next((x for x in self._ordered_transports() if x.started), None)
+        negotiated = {_transport_of(_dtls_of(x)) for x in self._remote_ice}
+        live = next((x for x in self._ordered_transports() if x in negotiated), None)
         shared = live.local_parameters if live is not None else create_credentials()
         for transport in self._transports:
             transport.discard()
-            transport.reset(shared)
+            # Candidates of what has been negotiated may be being gathered still.
+            if transport not in negotiated:
+                transport.reset(shared)
 
     def _servers_changed(self) -> bool:
         """
