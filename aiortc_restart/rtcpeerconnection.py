@@ -160,6 +160,7 @@ class RTCPeerConnection(Session):
         self._hold_transports(False)
         await super().close()
         self._stop_unused_transports(all=True)
+        await self._stopping.join()
         await self._tasks.cancel()
 
     async def createAnswer(self) -> aiortc.RTCSessionDescription:

@@ -57,6 +57,9 @@ class Step:
     restore_sections: list[Callable[[], None]] = field(default_factory=list)
     "Have the description say again what it said, when the base has read it."
 
+    rolled_back: bool = False
+    "Whether it is a local offer which was undone while its candidates were gathered."
+
     tracks: list[aiortc.MediaStreamTrack] = field(default_factory=list)
     "The remote tracks that it adds, whose events follow the signaling state's."
 
@@ -86,9 +89,11 @@ class Session(TransportOwner):
         self._operations = OperationsChain(emptied=self._needed.chain_emptied)
         # Which is waiting for the candidates of an answer.
         self._answering: Operation | None = None
-        # How often descriptions have been set, and rolled back.
-        self._changes = self._rollbacks = 0
+        # How often descriptions have been set or rolled back.
+        self._changes = 0
         self._numbers = MediaNumbers()
+        # The local offers of this negotiation which wait for their candidates.
+        self._offers: list[Step] = []
         # What the application has made, or has given a track or a channel.
         self._own: set[_aiortc.Endpoint] = set()
         # The last stable state, while the signaling state is another one.
@@ -154,6 +159,7 @@ class Session(TransportOwner):
         if self.signalingState == "stable":
             self._stable = step.before
         self._set_slots(step, description)
+        changed = self._set_signaling_state(step.state)
         self._changes += 1
         self._end_step(step)
 
@@ -163,7 +169,6 @@ class Session(TransportOwner):
             transport.settle()
         if step.type != "offer":
             self._silence_stopped()
-        changed = self._set_signaling_state(step.state)
         if step.state == "stable":
             self._finish_negotiation()
         if changed:
@@ -192,6 +197,7 @@ class Session(TransportOwner):
         """
         self._stable = None
         self._stop_rejected()
+        self._offers = []
         if not self._local_credentials_to_replace & credentials.credentials(
             [self._current_local]
         ):
@@ -210,11 +216,13 @@ class Session(TransportOwner):
         state = self._next_state(side, "rollback")
         stable, self._stable = self._stable, None
         assert stable is not None
+        self._set_signaling_state(state)
         undone = self._put_back(stable)
         self._reset_transports()
         self._changes += 1
-        self._rollbacks += 1
-        self._set_signaling_state(state)
+        for step in self._offers:
+            step.rolled_back = True
+        self._offers = []
         self._stop_unused_transports()
         self._needed.reset()
         for transceiver in undone.transceivers:
@@ -250,11 +258,11 @@ class Session(TransportOwner):
         :param all: Whether to stop all, as the connection is closed.
         """
         kept = set() if all else self._useful_transports(self._stable is not None)
-        if self._stable is not None:
+        if self._stable is not None and not all:
             kept |= {*self._stable.connection.transports}
         for dtls in self._made_transports - kept:
             self._made_transports.discard(dtls)
-            self._tasks.create(self._stop_transport(dtls), "stop transport")
+            self._stopping.create(self._stop_transport(dtls), "stop transport")
 
     # Hooks
 
@@ -262,7 +270,9 @@ class Session(TransportOwner):
         step = self._step
         assert step is not None
         self._put_in_force(step)
-        changes, rollbacks = self._changes, self._rollbacks
+        changes = self._changes
+        if step.type == "offer":
+            self._offers.append(step)
         if not all(x.gathered for x in self._transports):
             # A server that does not answer is not to hold back the peer's next offer.
             if step.type != "offer":
@@ -270,11 +280,14 @@ class Session(TransportOwner):
             step.operation.release()
         gathering = self._tasks.create(self._gather_candidates(), "gather")
         # Who waits may be cancelled; the description is in force.
-        await asyncio.wait([gathering])
+        try:
+            await asyncio.wait([gathering])
+        finally:
+            self._offers = [x for x in self._offers if x is not step]
         if self._closing is not None:
             raise InvalidStateError("RTCPeerConnection is closed")
         gathering.result()
-        if rollbacks != self._rollbacks and step.type == "offer":
+        if step.rolled_back:
             # Otherwise the caller would send what is in the slot now.
             raise InvalidStateError(
                 "The offer was rolled back while its candidates were gathered"
@@ -288,7 +301,8 @@ class Session(TransportOwner):
         for description in (self._current_local, self._pending_local):
             rejected = rejection.rejected_mids(description)
             for i, media in enumerate(media_sections(description)):
-                if media.rtp.muxId in rejected:
+                # One that is complete may be that of a transport bundled away since.
+                if media.ice_candidates_complete or media.rtp.muxId in rejected:
                     continue
                 transport = self._transport_of_section(i, media)
                 candidates = transport.gathered_by(media.ice) if transport else None

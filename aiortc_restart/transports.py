@@ -8,6 +8,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
+from ._tasks import Tasks
 from .ice import (
     MAX_REMOTE_CANDIDATES,
     RTCIceGatherer,
@@ -39,6 +40,8 @@ class TransportOwner(PathKeeper):
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._holding = False
+        # What is brought to its end when the connection is closed, and what is ended.
+        self._stopping = Tasks("RTCPeerConnection")
 
     def _configure(self, configuration: RTCConfiguration) -> None:
         """
@@ -180,11 +183,14 @@ class TransportOwner(PathKeeper):
         """
         Have the transports forget the descriptions which have been rolled back.
         """
-        live = next((x for x in self._ordered_transports() if x.started), None)
+        negotiated = {transport_of(_aiortc.dtls_of(x)) for x in self._remote_ice}
+        live = next((x for x in self._ordered_transports() if x in negotiated), None)
         shared = live.local_parameters if live is not None else create_credentials()
         for transport in self._transports:
             transport.discard()
-            transport.reset(shared)
+            # Candidates of what has been negotiated may be being gathered still.
+            if transport not in negotiated:
+                transport.reset(shared)
 
     def _servers_changed(self) -> bool:
         """

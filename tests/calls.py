@@ -20,6 +20,8 @@ from .utils import Pair, credentials, negotiate, until
 RETIREMENT = 3.5
 "Seconds after which an old generation has given its sockets back."
 
+ROLLBACK = RTCSessionDescription(sdp="", type="rollback")
+
 SETTLING = 1.0
 "Seconds after which a peer on a healthy network has done all that it will do."
 
@@ -120,11 +122,12 @@ async def peers(
     network: Network,
     offerer: type[RTCPeerConnection] = RTCPeerConnection,
     answerer: type[RTCPeerConnection] = RTCPeerConnection,
+    configuration: RTCConfiguration | None = None,
 ) -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
     """
     Make two peers, on "alice" and "bob", which have not negotiated yet.
     """
-    configuration = RTCConfiguration(iceServers=[])
+    configuration = configuration or RTCConfiguration(iceServers=[])
     pair = (
         network.at("alice", offerer)(configuration),
         network.at("bob", answerer)(configuration),

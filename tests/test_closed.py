@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiortc.exceptions import InvalidStateError
 
-from aiortc_restart import RTCPeerConnection
+from aiortc_restart import RTCPeerConnection, RTCSessionDescription
 
-from .calls import offered, peers
+from .calls import answered, offered, peers
 from .network import Network
 from .utils import candidates, connected_pair, negotiate
 
@@ -65,3 +65,19 @@ async def test_close_while_connecting(network: Network, turns: int) -> None:
         await negotiate(offerer, answerer)
         for _ in range(turns):
             await asyncio.sleep(0)
+
+
+async def test_close_after_a_pranswer(network: Network) -> None:
+    """
+    Transports which a provisional answer has bundled away are closed, too.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        offerer.createDataChannel("test")
+        answer = await answered(answerer, await offered(offerer))
+        assert network.sockets("alice") == 2
+        await offerer.setRemoteDescription(
+            RTCSessionDescription(sdp=answer.sdp, type="pranswer")
+        )
+        await offerer.close()
+        assert network.sockets("alice") == 0
