@@ -152,8 +152,12 @@ class NegotiationNeeded:
         if self._busy():
             self._update_when_empty = True
             return
-        # Step 2: Queue a task. Tracks may be added before the loop runs.
-        asyncio.get_event_loop().call_soon(self._evaluate)
+        # Step 2: Queue a task. Tracks may be added before the loop runs; where there is
+        # none, the next step that ends looks once more.
+        try:
+            asyncio.get_event_loop().call_soon(self._evaluate)
+        except RuntimeError:
+            self._update_when_empty = True
 
     def _evaluate(self) -> None:
         # Step 2.2, and again step 1, as a step may have begun meanwhile.
