@@ -84,6 +84,7 @@ def described(description: SessionDescription | None) -> Described | None:
             for x in media
         },
         data=len(media) < len(description.media),
+        rejected=rejected,
     )
 
 
