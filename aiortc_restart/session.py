@@ -503,11 +503,16 @@ class Session(TransportOwner):
         self.emit("negotiationneeded")
 
     def _is_negotiation_needed(self) -> bool:
+        # It is not rejected, and inactive will do.
+        tag = bundle.bundled_mids(self._current_local)[:1]
         return is_needed(
             replace_credentials=bool(self._local_credentials_to_replace),
             data_channels=self.sctp in self._own,
             media=[
-                Medium(x.mid, x.direction, x.stopped) for x in self.getTransceivers()
+                Medium(x.mid, "inactive")
+                if x.stopped and x.mid in tag
+                else Medium(x.mid, x.direction, x.stopped)
+                for x in self.getTransceivers()
             ],
             local=described(self._current_local),
             remote=described(self._current_remote),
