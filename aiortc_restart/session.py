@@ -387,11 +387,7 @@ class Session(TransportOwner):
         ]
         if description.type != "offer":
             for transport, media in sections:
-                if (
-                    transport is not None
-                    and transport.started
-                    and transport.remote_parameters is not None
-                ):
+                if transport is not None and transport.remote_parameters is not None:
                     check_answer(
                         media, transport.remote_parameters, transport.restarting
                     )
