@@ -54,7 +54,7 @@ class PathKeeper(_aiortc.RTCPeerConnection):
             sctp.expect_overtaking()
 
     def _derive_states(self) -> Callable[[], None]:
-        ice, dtls = self._states_in_session()
+        ice, dtls = self._transport_states()
         closed = self._is_closed
         events = self._set_states(
             "closed" if closed else ice_connection_state(ice),
@@ -110,23 +110,15 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         ):
             self._start_transports()
         # The peer has closed the connection.
-        if self._states_in_session()[1] == {"closed"}:
+        if self._transport_states()[1] == {"closed"}:
             self._close_later()
 
-    def _states_in_session(self) -> tuple[set[str], set[str]]:
+    def _transport_states(self) -> tuple[set[str], set[str]]:
         """
         Return the states of the ICE and the DTLS transports.
-
-        One which has been made for a section that is not negotiated yet, and may be
-        bundled away, does not take part in a session that is.
         """
-        states = [(x.transport.state, x.state) for x in self._dtls_transports]
-        states = [
-            (ice, dtls)
-            for ice, dtls in states
-            if dtls != "new" or ice not in ("new", "closed")
-        ] or states
-        return {ice for ice, _ in states}, {dtls for _, dtls in states}
+        transports = self._dtls_transports
+        return {x.transport.state for x in transports}, {x.state for x in transports}
 
     @property
     def _transports(self) -> list[RTCIceTransport]:

@@ -24,7 +24,7 @@ from .utils import connected_pair, negotiate, states, until
         ("new closed", "new"),
         ("checking", "checking"),
         ("new checking", "checking"),
-        ("new completed", "checking"),
+        ("new completed", "new"),
         ("checking connected completed", "checking"),
         ("completed", "completed"),
         ("completed closed", "completed"),
@@ -109,7 +109,8 @@ async def test_worst_transport(network: Network) -> None:
 @pytest.mark.parametrize("kind", ["audio", "video"])
 async def test_added_section(network: Network, kind: str) -> None:
     """
-    A section which is not negotiated yet leaves the states of a live call alone.
+    A section which is not bundled yet has a transport that counts, as in aiortc, whose
+    own suite wants to see it so. It is `new`, and never `checking`.
     """
     async with connected_pair(network) as pair:
         histories = [states(pair.offerer), states(pair.answerer)]
@@ -122,13 +123,14 @@ async def test_added_section(network: Network, kind: str) -> None:
         await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
         await asyncio.sleep(1)
         assert {x.state for x in ice_transports(pair.offerer)} == {"completed"}
-        assert [x.ice for x in histories] == [["completed"]] * 2
-        assert [x.connection for x in histories] == [["connected"]] * 2
+        for history in histories:
+            assert history.ice == ["completed", "new", "completed"]
+            assert history.connection == ["connected", "connecting", "connected"]
 
 
 async def test_added_section_which_is_not_bundled(network: Network) -> None:
     """
-    A section with a transport of its own takes part as soon as it is negotiated.
+    A section with a transport of its own takes part to the end.
     """
 
     async with connected_pair(network, offerer=Unbundled) as pair:
@@ -138,7 +140,7 @@ async def test_added_section_which_is_not_bundled(network: Network) -> None:
         await until(lambda: all(x.connection[-1] == "connected" for x in histories))
         await until(lambda: all(x.ice[-1] == "completed" for x in histories))
         for history in histories:
-            assert history.ice == ["completed", "checking", "completed"]
+            assert history.ice == ["completed", "new", "checking", "completed"]
             assert history.connection == ["connected", "connecting", "connected"]
 
 

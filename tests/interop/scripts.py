@@ -75,8 +75,6 @@ class Script:
     name: str
     steps: list[str]
     known: list[Known] = field(default_factory=list)
-    bug: str | None = None
-    "What is wrong here, if something is: then the test must fail."
 
 
 def stopped(peer: str, page: str, ours: str, *steps: int) -> Known:

@@ -15,7 +15,7 @@ from .remote import remote_peer
 pytestmark = pytest.mark.interop
 
 MISSES = 20
-"How many messages, which are 0.1 s of them, Firefox may miss at a restart."
+"How many messages, which are 0.1 s of them, may be lost at a restart of Firefox."
 
 ROUNDS = 10
 
@@ -51,8 +51,8 @@ async def test_restart_closed_sockets(
     clip: Clip,
 ) -> None:
     """
-    Firefox closes its old sockets when its new pair is connected, and nothing is lost
-    but what is under way to them then.
+    Firefox closes its old sockets when its new pair is connected, and no more is lost
+    than what is under way around then.
     """
     both = ["local", "remote"]
     misses = MISSES * ROUNDS
@@ -73,7 +73,7 @@ async def assert_restarts(
 
     :param first: Which end offers first.
     :param restarters: Which ends restart, in turns.
-    :param misses: How many messages the other end may miss.
+    :param misses: How many messages either end may miss.
     """
     # Where only the other end restarts, ours is a program for the base as it stands.
     only_answers = restarters == ["remote"]

@@ -18,13 +18,6 @@ pytestmark = pytest.mark.interop
 Traces = dict[str, list[Row]]
 
 
-def marked(script: Script) -> object:
-    marks = []
-    if script.bug is not None:
-        marks.append(pytest.mark.xfail(reason=script.bug, strict=True))
-    return pytest.param(script, id=script.name, marks=marks)
-
-
 @pytest.fixture(scope="module")
 def page_traces() -> Traces:
     """
@@ -46,7 +39,7 @@ def page_traces() -> Traces:
     return asyncio.run(follow())
 
 
-@pytest.mark.parametrize("script", [marked(script) for script in SCRIPTS])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 async def test_trace(network: Network, page_traces: Traces, script: Script) -> None:
     """
     Each step has the effects which it has in Chromium, but for known differences.
@@ -57,6 +50,6 @@ async def test_trace(network: Network, page_traces: Traces, script: Script) -> N
 
     found = differences(page, ours)
     unknown = [str(x) for x in found if not any(y.covers(x) for y in script.known)]
-    assert unknown == []
+    assert not unknown, "\n".join(unknown)
     gone = [str(y) for y in script.known if not any(y.covers(x) for x in found)]
-    assert gone == []
+    assert not gone, "\n".join(gone)
