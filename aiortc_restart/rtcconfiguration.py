@@ -32,8 +32,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     iceDisconnectedTimeout: float | None = 5.0
     """
     After how many seconds in which nothing has come from the peer, neither media nor
-    data nor an answer to a check, the connection is `"disconnected"`. `None` for never.
-    It should be more than two round trips.
+    data nor an answer to a check, the connection is `"disconnected"`. `None` for never,
+    unless the network interface is gone. It should be more than two round trips.
     """
 
     iceRestartTimeout: float | None = 39.5

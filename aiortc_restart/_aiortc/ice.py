@@ -44,6 +44,10 @@ class Connection(aioice.Connection):
         return self._nominating
 
     @property
+    def _pairs(self) -> list[aioice.ice.CandidatePair]:
+        return self._check_list
+
+    @property
     def _sockets(self) -> list[aioice.ice.StunProtocol]:
         return self._protocols
 

@@ -139,6 +139,8 @@ class Connection(_aiortc.Connection):
         super().__init__(*args, **kwargs)
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
+        self.dead_path: tuple[str, str] | None = None
+        "The addresses, ours and the peer's, of a path which is known to be dead."
         self.listener: PathListener | None = None
         self.observer: ConnectionObserver | None = None
         self.round_trip = 0.0
@@ -431,6 +433,16 @@ class Connection(_aiortc.Connection):
             await pair.protocol.send_data(data, pair.remote_addr)
         except OSError as exc:
             pair.protocol.error_received(exc)
+
+    def sort_check_list(self) -> None:
+        super().sort_check_list()
+        if self.dead_path is not None:
+            # One pair is checked at a time, so what leads the same way comes later. The
+            # base gives all addresses of a host one priority.
+            local, remote = self.dead_path
+            self._pairs.sort(
+                key=lambda x: (x.local_addr[0] == local) + (x.remote_addr[0] == remote)
+            )
 
     def switch_role(self, ice_controlling: bool) -> None:
         super().switch_role(ice_controlling)

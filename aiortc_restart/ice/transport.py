@@ -303,6 +303,11 @@ class RTCIceTransport(BaseIceTransport):
             self._connection = generation.connection
         else:
             self._active.ask()
+            if self._active.out and self._selected_pair is not None:
+                generation.connection.dead_path = (
+                    self._selected_pair.local_addr[0],
+                    self._selected_pair.remote_addr[0],
+                )
         kept = _addresses(previous.connection.remote_candidates) & _addresses(
             generation.connection.remote_candidates
         )

@@ -316,6 +316,40 @@ async def test_nat_rebinds(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         await told.check()
 
 
+def relayed(server: Coturn, policy: str = "relay") -> RTCConfiguration:
+    """
+    Return a configuration with a relay.
+    """
+    return dataclasses.replace(
+        QUICK,
+        iceServers=[RTCIceServer(server.url, username=USER, credential=PASSWORD)],
+        iceTransportPolicy=RTCIceTransportPolicy[policy.upper()],
+    )
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+async def test_interface_of_a_relayed_call(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The interface which leads to the relay is gone: that is known with the next packet,
+    whatever is set for silence, and over when it is back.
+    """
+    monkeypatch.setattr(aioice.stun, "RETRY_MAX", 2)
+    async with coturn(lab.address("server", "wifi"), lab.command("server")) as server:
+        configuration = dataclasses.replace(
+            relayed(server), iceDisconnectedTimeout=None
+        )
+        async with story(lab, configuration) as told:
+            alice, bob = told.peers
+            lab.link("alice", "wifi", up=False)
+            await told.shown("disconnected", alice)
+            assert bob.iceConnectionState == "completed"
+            lab.link("alice", "wifi", up=True)
+            await told.shown("completed")
+            await told.check()
+
+
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """
@@ -324,13 +358,6 @@ async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     # Otherwise aioice begs the dead server for a minute to free its allocation.
     monkeypatch.setattr(aioice.stun, "RETRY_MAX", 2)
-
-    def relayed(server: Coturn, policy: str = "relay") -> RTCConfiguration:
-        return dataclasses.replace(
-            QUICK,
-            iceServers=[RTCIceServer(server.url, username=USER, credential=PASSWORD)],
-            iceTransportPolicy=RTCIceTransportPolicy[policy.upper()],
-        )
 
     def kind(pc: RTCPeerConnection) -> str:
         pair = ice_transport(pc).getSelectedCandidatePair()
@@ -346,7 +373,7 @@ async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
             first = await stack.enter_async_context(wifi)
             async with story(lab, relayed(first)) as told:
                 assert {kind(x) for x in told.peers} == {"relay"}
-                assert first.live == 2
+                await until(lambda: first.live == 2)
                 await stack.aclose()
                 await told.shown("disconnected")
                 for pc in told.peers:
