@@ -154,9 +154,9 @@ class Session(TransportOwner):
         self._end_step(step)
 
         for transport in self._transports:
+            transport.settle()
             if step.type != "offer" and transport.restarting:
                 transport.commit(answerer=step.side == "local")
-            transport.settle()
         if step.type != "offer":
             self._silence_stopped()
         if step.state == "stable":

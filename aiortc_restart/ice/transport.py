@@ -269,8 +269,6 @@ class RTCIceTransport(BaseIceTransport):
         assert remote is not None
         self._pending = None
         self._current = generation
-        # The first negotiation decides the role after the generation was made.
-        generation.connection.ice_controlling = self._connection.ice_controlling
         if previous is not self._active:
             self._close(previous)
         if self._active is None:
@@ -360,6 +358,9 @@ class RTCIceTransport(BaseIceTransport):
         """
         pending, _ = self._settled
         self._settled = None, None
+        if self._pending is not None:
+            # The first negotiation decides the role after the generation was made.
+            self._pending.connection.ice_controlling = self._connection.ice_controlling
         if pending is not None and pending not in (self._pending, self._current):
             self._close(pending)
 
