@@ -14,6 +14,7 @@ from .connection import RTCPeerConnection  # noqa: E402 - only where the base fi
 from .emitter import Emitter  # noqa: E402
 from .ice import (  # noqa: E402
     Connection,
+    RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
     random_ice_string,
@@ -50,6 +51,7 @@ __all__ = [
     "RTCPeerConnection",
     "RTCRtpReceiver",
     "RTCRtpTransceiver",
+    "RemoteCandidates",
     "SavedConnection",
     "Undone",
     "check_requirements",

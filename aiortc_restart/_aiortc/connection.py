@@ -381,6 +381,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _update_ice_connection_state(self) -> None:
         raise NotImplementedError
 
+    def _update_ice_gathering_state(self) -> None:
+        super().__updateIceGatheringState()
+
     def _validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool
     ) -> None:
@@ -468,6 +471,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def __updateIceConnectionState(self) -> None:
         self._update_ice_connection_state()
+
+    def __updateIceGatheringState(self) -> None:
+        self._update_ice_gathering_state()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

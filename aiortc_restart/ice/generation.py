@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import aioice.ice
 import aiortc
 
+from .._aiortc import RemoteCandidates
 from .._tasks import Tasks
 from .candidate import candidate_from_aioice
 from .connection import Connection
@@ -19,6 +20,10 @@ How long, in seconds, an answerer leaves the first check of a restart to the off
 An answerer that checks first reaches Chromium before the answer does, and Chromium then
 leaves the new pairs alone for as long as its old one is healthy.
 """
+
+
+RemoteState = tuple[aiortc.RTCIceParameters | None, bool, RemoteCandidates]
+"What descriptions have said of the peer."
 
 
 class GenerationOwner(Protocol):
@@ -133,6 +138,17 @@ class IceGeneration:
         Whether no more of the peer's candidates are taken.
         """
         return self._remote_candidates_end
+
+    @property
+    def remote_state(self) -> RemoteState:
+        """
+        What descriptions have said of the peer. It may be set before the checks begin.
+        """
+        return self.remote, self._remote_candidates_end, self.connection.remotes
+
+    @remote_state.setter
+    def remote_state(self, value: RemoteState) -> None:
+        self.remote, self._remote_candidates_end, self.connection.remotes = value
 
     @property
     def selectable(self) -> bool:
