@@ -54,6 +54,9 @@ class PathKeeper(_aiortc.RTCPeerConnection):
             sctp.expect_overtaking()
 
     def _derive_states(self) -> Callable[[], None]:
+        if self._holding:
+            # They are told when the description has been applied, or has failed.
+            return lambda: None
         ice, dtls = self._transport_states()
         closed = self._is_closed
         events = self._set_states(

@@ -9,7 +9,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import create_credentials
+from .ice import RTCIceTransport, create_credentials
 from .negotiation import bundle, credentials, rejection
 from .negotiation.descriptions import (
     check_answer,
@@ -45,6 +45,9 @@ class Step:
 
     before: AgreedState
     operation: Operation
+    transports: list[RTCIceTransport]
+    "Those which there were before it."
+
     description: SessionDescription | None = None
     "What has been parsed of it."
 
@@ -124,9 +127,11 @@ class Session(TransportOwner):
         state = self._next_state(side, description.type)
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
-        step = self._step = Step(side, description.type, state, before, operation)
+        step = self._step = Step(
+            side, description.type, state, before, operation, self._transports
+        )
         self._hold_transports(True)
-        for transport in self._transports:
+        for transport in step.transports:
             transport.prepare()
         try:
             with _aiortc.role_kept(self._dtls_transports):
@@ -146,7 +151,6 @@ class Session(TransportOwner):
             step.restore_sections.pop()()
         self._show_hidden()
         self._step = None
-        self._hold_transports(False)
 
     def _put_in_force(self, step: Step) -> None:
         """
@@ -163,11 +167,13 @@ class Session(TransportOwner):
         self._changes += 1
         self._end_step(step)
 
-        for transport in self._transports:
-            if step.type != "offer" and transport.restarting:
-                transport.commit(answerer=step.side == "local")
+        for transport in {*step.transports, *self._transports}:
             transport.settle()
+        self._release_transports()
         if step.type != "offer":
+            for transport in self._transports:
+                if transport.restarting:
+                    transport.commit(answerer=step.side == "local")
             self._silence_stopped()
         if step.state == "stable":
             self._finish_negotiation()
@@ -217,8 +223,10 @@ class Session(TransportOwner):
         stable, self._stable = self._stable, None
         assert stable is not None
         self._set_signaling_state(state)
+        self._hold_transports(True)
         undone = self._put_back(stable)
         self._reset_transports()
+        self._release_transports()
         self._changes += 1
         for step in self._offers:
             step.rolled_back = True
@@ -236,7 +244,6 @@ class Session(TransportOwner):
         undone = self._restore(state.connection, self._own)
         self._set_current_descriptions(*state.current)
         self._numbers = state.numbers.copy()
-        self._hold_transports(False)
         return undone
 
     def _undo(self, step: Step) -> None:
@@ -246,9 +253,10 @@ class Session(TransportOwner):
         self._end_step(step)
         if self._closing is not None:
             return
-        for transport in self._transports:
+        for transport in step.transports:
             transport.revert()
         self._put_back(step.before)
+        self._release_transports()
         self._stop_unused_transports()
 
     def _stop_unused_transports(self, all: bool = False) -> None:

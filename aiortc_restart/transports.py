@@ -39,7 +39,7 @@ class TransportOwner(PathKeeper):
         super().__init__(copy_configuration(configuration))
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
-        self._holding = False
+        self._start_when_released = False
         # What is brought to its end when the connection is closed, and what is ended.
         self._stopping = Tasks("RTCPeerConnection")
 
@@ -91,8 +91,9 @@ class TransportOwner(PathKeeper):
 
     def _hold_transports(self, holding: bool) -> None:
         """
-        Keep the transports from stopping, as those do that the base bundles away: a
-        description may fail, or be rolled back.
+        Keep the transports from stopping, as those do that the base bundles away, and
+        the connection from starting those that it has for the moment, and from telling
+        their states: a description may fail, or be rolled back.
         """
         self._holding = holding
         for transport in self._transports:
@@ -215,6 +216,8 @@ class TransportOwner(PathKeeper):
             del self._starting[dtls]
 
     async def _start_transport_once(self, dtls: aiortc.RTCDtlsTransport) -> None:
+        if self._waits_for_release():
+            return
         transport = dtls.transport
         endpoint = next(
             (x for x in self._remote_ice if _aiortc.dtls_of(x) is dtls),
@@ -224,14 +227,23 @@ class TransportOwner(PathKeeper):
             return
         await transport.start(self._remote_ice[endpoint])
         # Without a path the handshake waits for one: a restart may bring it.
-        if transport.state == "failed":
+        if transport.state == "failed" or self._waits_for_release():
             return
         if dtls.state == "new":
             await dtls.start(self._remote_dtls[endpoint])
-        if dtls.state == "connected":
+        if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 
+    def _release_transports(self) -> None:
+        self._hold_transports(False)
+        self._update_states()
+        if self._start_when_released:
+            self._start_when_released = False
+            self._start_transports()
+
     def _start_transports(self) -> None:
+        if self._waits_for_release():
+            return
         for dtls in self._dtls_transports:
             running = dtls in self._starting
             self._starting[dtls] = True
@@ -288,6 +300,18 @@ class TransportOwner(PathKeeper):
             if _aiortc.mline_index(transceiver) == index:
                 return transport_of(_aiortc.dtls_of(transceiver))
         return None
+
+    def _update_ice_gathering_state(self) -> None:
+        if not self._holding:
+            super()._update_ice_gathering_state()
+
+    def _waits_for_release(self) -> bool:
+        """
+        Whether a description is being applied, so that what is known of the peer may be
+        half of it.
+        """
+        self._start_when_released |= self._holding
+        return self._holding
 
 
 def transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:

@@ -128,7 +128,7 @@ def nothing_changes(pc: RTCPeerConnection) -> Iterator[None]:
     # What differs is shown by itself.
     for key, value in snapshot(pc).items():
         assert value == before[key], key
-    assert events == []
+    assert not events, events
 
 
 def _ordered(pc: RTCPeerConnection) -> list[aiortc.RTCDtlsTransport]:

@@ -113,6 +113,29 @@ async def test_partial_then_another(network: Network) -> None:
         assert network.sockets("alice") == network.sockets("bob") == 3
 
 
+async def test_new_section(network: Network) -> None:
+    """
+    A section which is new in a restart has a transport whose role is known at once.
+    """
+    async with connected_pair(
+        network, offerer=Unbundled, prepare=lambda a, _: a.addTransceiver("audio")
+    ) as pair:
+        pair.offerer.addTransceiver("video")
+        await pair.offerer.setLocalDescription(
+            await pair.offerer.createOffer(iceRestart=True)
+        )
+        offer = pair.offerer.localDescription
+        # The peer's checks may come before its answer.
+        for transport in ice_transports(pair.offerer):
+            assert transport.role == "controlling"
+            for generation in transport.generations:
+                assert generation.connection.ice_controlling
+        await pair.offerer.setRemoteDescription(await answered(pair.answerer, offer))
+        await switched(pair.offerer, pair.answerer)
+        roles = [x.role for x in ice_transports(pair.offerer)]
+        assert roles == ["controlling"] * 3
+
+
 async def test_restart_ice_not_satisfied(network: Network) -> None:
     """
     A restart of some sections does not satisfy `restartIce()`, which is for all.

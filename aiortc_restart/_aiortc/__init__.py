@@ -14,6 +14,7 @@ from .connection import RTCPeerConnection  # noqa: E402 - only where the base fi
 from .emitter import Emitter  # noqa: E402
 from .ice import (  # noqa: E402
     Connection,
+    RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
     forward_relay_errors,
@@ -54,6 +55,7 @@ __all__ = [
     "RTCRtpSender",
     "RTCRtpTransceiver",
     "RTCSctpTransport",
+    "RemoteCandidates",
     "SavedConnection",
     "Undone",
     "check_requirements",

@@ -45,6 +45,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     The base's connection: its slots as properties, its steps as hooks.
     """
 
+    # Whether a description is being applied.
+    _holding = False
     _stopped: tuple[aiortc.RTCRtpTransceiver, ...] = ()
     _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
 
@@ -398,6 +400,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             events.append("connectionstatechange")
         return events
 
+    def _update_ice_gathering_state(self) -> None:
+        super().__updateIceGatheringState()
+
     def _validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool
     ) -> None:
@@ -486,6 +491,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def __updateIceConnectionState(self) -> None:
         self._derive_states()()
+
+    def __updateIceGatheringState(self) -> None:
+        self._update_ice_gathering_state()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

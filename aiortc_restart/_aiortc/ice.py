@@ -12,6 +12,11 @@ import aiortc.rtcicetransport
 
 from .emitter import Emitter
 
+RemoteCandidates = tuple[
+    list[aioice.Candidate], bool, set[int], list[aioice.ice.CandidatePair]
+]
+"The peer's candidates, whether these are all, the components, and the pairs."
+
 
 class Connection(aioice.Connection):
     """
@@ -50,6 +55,26 @@ class Connection(aioice.Connection):
     @property
     def _sockets(self) -> list[aioice.ice.StunProtocol]:
         return self._protocols
+
+    @property
+    def remotes(self) -> RemoteCandidates:
+        """
+        What is known of the peer's candidates. It may be set before the checks begin.
+        """
+        return (
+            self._remote_candidates[:],
+            self._remote_candidates_end,
+            self._components.copy(),
+            self._check_list[:],
+        )
+
+    @remotes.setter
+    def remotes(self, value: RemoteCandidates) -> None:
+        candidates, end, components, pairs = value
+        self._remote_candidates = candidates[:]
+        self._remote_candidates_end = end
+        self._components = components.copy()
+        self._check_list = pairs[:]
 
     @property
     def tie_breaker(self) -> int:

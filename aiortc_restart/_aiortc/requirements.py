@@ -16,11 +16,12 @@ REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
 PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
-        "_check_list _closing _early_checks _nominated _nominating _protocols "
-        "_query_consent_task _remote_candidates _remote_candidates_resolving "
-        "_tie_breaker _transport_policy build_request check_complete check_incoming "
-        "close connect data_received gather_candidates protocol_lost query_consent "
-        "request_received sort_check_list switch_role".split(),
+        "_check_list _closing _components _early_checks _nominated _nominating "
+        "_protocols _query_consent_task _remote_candidates _remote_candidates_end "
+        "_remote_candidates_resolving _tie_breaker _transport_policy build_request "
+        "check_complete check_incoming close connect data_received gather_candidates "
+        "protocol_lost query_consent request_received sort_check_list "
+        "switch_role".split(),
     ),
     (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
     (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import aiortc
 
+from .._aiortc import RemoteCandidates
 from .._tasks import Tasks
 from .candidate import candidate_from_aioice
 from .connection import Connection
@@ -23,6 +24,9 @@ leaves the new pairs alone for as long as its old one is healthy.
 
 LAST_ANSWER = 0.05
 "How long at least, in seconds, a path that is left has to show that it works."
+
+RemoteState = tuple[aiortc.RTCIceParameters | None, bool, RemoteCandidates]
+"What descriptions have said of the peer."
 
 
 class GenerationOwner(Protocol):
@@ -157,6 +161,17 @@ class IceGeneration:
             self._liveness is not None
             and (self._liveness.silent or self._liveness.outage)
         )
+
+    @property
+    def remote_state(self) -> RemoteState:
+        """
+        What descriptions have said of the peer. It may be set before the checks begin.
+        """
+        return self.remote, self._remote_candidates_end, self.connection.remotes
+
+    @remote_state.setter
+    def remote_state(self, value: RemoteState) -> None:
+        self.remote, self._remote_candidates_end, self.connection.remotes = value
 
     @property
     def selectable(self) -> bool:

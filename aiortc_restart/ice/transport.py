@@ -14,7 +14,7 @@ from .candidate import (
     is_end_of_candidates,
 )
 from .gatherer import RTCIceGatherer
-from .generation import IceGeneration
+from .generation import IceGeneration, RemoteState
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class RTCIceTransport(BaseIceTransport):
         self._retired: dict[IceGeneration, asyncio.TimerHandle] = {}
         self._current.owner = self
 
-        # What was pending when the description that is being applied came, and the
-        # peer's credentials by then.
-        self._settled: tuple[IceGeneration | None, aiortc.RTCIceParameters | None]
-        self._settled = None, None
+        # What was pending when the description that is being applied came, and what
+        # was known of the peer by then.
+        self._settled: IceGeneration | None = None
+        self._remote_states: list[tuple[IceGeneration, RemoteState]] = []
         self.held = False
         "Whether it is kept from stopping, as a rollback may need it again."
 
@@ -94,7 +94,7 @@ class RTCIceTransport(BaseIceTransport):
         # One that a description has put aside may be taken up again.
         alive = [
             *(*self._retired, self._active, self._current),
-            *(self._settled[0], self._pending),
+            *(self._settled, self._pending),
         ]
         return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
 
@@ -294,8 +294,6 @@ class RTCIceTransport(BaseIceTransport):
         assert remote is not None
         self._pending = None
         self._current = generation
-        # The first negotiation decides the role after the generation was made.
-        generation.connection.ice_controlling = self._connection.ice_controlling
         if previous is not self._active:
             self._close(previous)
         if self._active is None:
@@ -361,7 +359,12 @@ class RTCIceTransport(BaseIceTransport):
         Keep what is pending, until the description that is about to be applied has been
         or has failed: :meth:`settle` or :meth:`revert`.
         """
-        self._settled = self._pending, self._current.remote
+        self._settled = self._pending
+        self._remote_states = [
+            (x, x.remote_state)
+            for x in (self._pending, self._current)
+            if x is not None and not x.started
+        ]
 
     def reset(self, local: aiortc.RTCIceParameters) -> None:
         """
@@ -384,10 +387,10 @@ class RTCIceTransport(BaseIceTransport):
         """
         Take up again what was pending: the description has failed.
         """
-        pending, remote = self._settled
-        self._settled = None, None
-        if not self.started:
-            self._current.remote = remote
+        pending, self._settled = self._settled, None
+        for generation, state in self._remote_states:
+            generation.remote_state = state
+        self._remote_states = []
         if self._pending is not pending:
             self._replace_pending(pending)
 
@@ -395,8 +398,11 @@ class RTCIceTransport(BaseIceTransport):
         """
         Let go of what was pending: the description has been applied.
         """
-        pending, _ = self._settled
-        self._settled = None, None
+        pending, self._settled = self._settled, None
+        self._remote_states = []
+        if self._pending is not None:
+            # The first negotiation decides the role after the generation was made.
+            self._pending.connection.ice_controlling = self._connection.ice_controlling
         if pending is not None and pending not in (self._pending, self._current):
             self._close(pending)
 
@@ -521,7 +527,7 @@ class RTCIceTransport(BaseIceTransport):
         previous, self._pending = self._pending, generation
         self._gatherer.show(generation or self._current)
         self._order_generations()
-        if previous is not None and previous is not self._settled[0]:
+        if previous is not None and previous is not self._settled:
             self._close(previous)
 
     async def _refuse_receive(self) -> bytes:

@@ -1,0 +1,282 @@
+"""
+Bad descriptions, and those whose callers are cancelled: nothing changes, in any state,
+and the next good one works.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+
+import aioice.ice
+import pytest
+from aiortc.exceptions import OperationError
+
+from aiortc_restart import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+
+from .calls import (
+    SETTLING,
+    Unbundled,
+    answered,
+    edited,
+    ice_transport,
+    ice_transports,
+    offered,
+    paths,
+    peers,
+    restart,
+    switched,
+    ufrag_of,
+)
+from .network import Network
+from .probes import stun_server
+from .snapshots import nothing_changes
+from .utils import candidates, connected_pair, negotiate, until
+
+# What else may be wrong with a description whose credentials are bad.
+OTHERWISE_BAD: dict[str, tuple[str, str]] = {
+    "nothing": ("^s=-", "s=-"),
+    "codecs": (r"opus/48000/2|G722/8000|PCM[AU]/8000", "unknown/8000"),
+    "rtcp-mux": ("^a=rtcp-mux\r\n", ""),
+    "fingerprints": ("^a=fingerprint:.*\r\n", ""),
+    "role": ("^a=setup:.*\r\n", "a=setup:actpass\r\n"),
+    "mids": ("^a=mid:.*\r\n", "a=mid:other\r\n"),
+}
+
+BAD_CREDENTIALS: dict[str, tuple[str, str]] = {
+    "missing": ("^a=ice-pwd:.*\r\n", ""),
+    "short": ("^a=ice-ufrag:.*\r\n", "a=ice-ufrag:abc\r\n"),
+    "grammar": ("^a=ice-pwd:.", "a=ice-pwd:-"),
+}
+
+
+def add_media(*pcs: RTCPeerConnection) -> None:
+    for pc in pcs:
+        pc.addTransceiver("audio")
+
+
+@pytest.mark.parametrize("type", ["offer", "pranswer", "answer"])
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_credentials_first(network: Network, side: str, type: str) -> None:
+    """
+    Credentials are checked before anything else, whatever else is wrong.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        pc, other = pair.offerer, pair.answerer
+        if (side, type) == ("local", "offer"):
+            good = await pc.createOffer(iceRestart=True)
+        elif side == "remote" and type != "offer":
+            good = await answered(other, await offered(pc, iceRestart=True))
+        else:
+            good = await offered(other, iceRestart=True)
+            if side == "local":
+                await pc.setRemoteDescription(good)
+                good = await pc.createAnswer()
+        apply = pc.setLocalDescription if side == "local" else pc.setRemoteDescription
+        good = RTCSessionDescription(sdp=good.sdp, type=type)
+        for wrong in BAD_CREDENTIALS.values():
+            for also_wrong in OTHERWISE_BAD.values():
+                bad = edited(edited(good, *wrong), *also_wrong)
+                with (
+                    nothing_changes(pc),
+                    pytest.raises(ValueError, match=r"^ICE (username|password)"),
+                ):
+                    await apply(bad)
+        await apply(good)
+        await pair.exchange()
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["first", "again"])
+async def test_no_common_codec(network: Network, connected: bool) -> None:
+    """
+    An offer without a common codec, or whose later section has none, is undone.
+    """
+    async with peers(network) as (offerer, pc):
+        offerer.createDataChannel("test")
+        if connected:
+            await negotiate(offerer, pc)
+            await switched(offerer, pc)
+        offerer.addTransceiver("audio")
+        offerer.addTransceiver("video")
+        offer = await offered(offerer, iceRestart=True)
+        bad = edited(offer, "(VP8|H264|VP9|AV1|rtx)/90000", "unknown/90000")
+        for _ in range(3):
+            with nothing_changes(pc), pytest.raises(OperationError):
+                await pc.setRemoteDescription(bad)
+        await offerer.setRemoteDescription(await answered(pc, offer))
+        await switched(offerer, pc)
+        await restart(pc, offerer)
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["first", "restart"])
+async def test_answer_then_another(
+    network: Network, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    """
+    Nothing of an answer which fails is in the way of the next: neither its candidates
+    nor their end.
+    """
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with peers(network) as (pc, answerer):
+        pc.createDataChannel("test")
+        if connected:
+            await negotiate(pc, answerer)
+            await switched(pc, answerer)
+        offer = await offered(pc, iceRestart=connected)
+        answer = await answered(answerer, offer)
+        other = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 10.0.9.9 ")
+        without = edited(answer, "^a=candidate:.*\r\n", "")
+        for bad in (other, without):
+            with nothing_changes(pc), monkeypatch.context() as patch:
+                # This comes after the candidates.
+                patch.setattr(RTCPeerConnection, "_join_bundle", fail)
+                with pytest.raises(ZeroDivisionError):
+                    await pc.setRemoteDescription(bad)
+        await pc.setRemoteDescription(answer)
+        await switched(pc, answerer)
+        assert paths(pc)[0] == (ufrag_of(offer), ufrag_of(answer))
+        found = [x.ip for x in ice_transport(pc).getRemoteCandidates()]
+        assert found == ["10.0.2.1"]
+
+
+async def test_handler_raises(network: Network) -> None:
+    """
+    What a handler raises does not undo the description whose events it handles.
+    """
+    errors: list[object] = []
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async with peers(network) as (offerer, answerer):
+        for pc in (offerer, answerer):
+            for name in (
+                "connectionstatechange",
+                "icegatheringstatechange",
+                "iceconnectionstatechange",
+                "negotiationneeded",
+                "signalingstatechange",
+                "track",
+            ):
+                pc.on(name, fail)
+        offerer.addTransceiver("audio")
+        offerer.createDataChannel("test")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        await negotiate(answerer, offerer, iceRestart=True)
+        await switched(offerer, answerer)
+    assert {type(x) for x in errors} == {RuntimeError}
+    loop.set_exception_handler(handler)
+
+
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """
+    Have the names in candidates take for ever to resolve, and return those asked for.
+    """
+    asked: list[str] = []
+
+    class Resolver:
+        async def resolve(self, name: str) -> None:
+            asked.append(name)
+            await asyncio.sleep(1000)
+
+    async def get(*_: object) -> Resolver:
+        return Resolver()
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", get)
+    return asked
+
+
+async def cancelled(coro: Awaitable[None], asked: list[str]) -> None:
+    """
+    Cancel what waits for a name.
+    """
+    task = asyncio.ensure_future(coro)
+    await until(lambda: asked)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    asked.clear()
+
+
+@pytest.mark.parametrize("kind", [RTCPeerConnection, Unbundled])
+@pytest.mark.parametrize(
+    # Without a restart and new transports no candidate of the peer's is of use.
+    ("connected", "restarts"),
+    [(False, False), (True, True)],
+    ids=["first", "restart"],
+)
+async def test_cancelled(
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    restarts: bool,
+    connected: bool,
+    kind: type[RTCPeerConnection],
+) -> None:
+    """
+    A description whose caller is cancelled in the midst of it changes nothing.
+    """
+    async with peers(network, offerer=kind) as (offerer, pc):
+        asked = slow_names(monkeypatch)
+        offerer.createDataChannel("test")
+        offerer.addTransceiver("audio")
+        if connected:
+            await negotiate(offerer, pc)
+            await switched(offerer, pc)
+        offerer.addTransceiver("video")
+        offer = await offered(offerer, iceRestart=restarts)
+        named = edited(offer, "^(a=candidate:.*) 10.0.1.1 ", r"\1 some.local ")
+        for _ in range(2):
+            with nothing_changes(pc):
+                await cancelled(pc.setRemoteDescription(named), asked)
+        answer = await answered(pc, offer)
+        named = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local ")
+        for _ in range(2):
+            with nothing_changes(offerer):
+                await cancelled(offerer.setRemoteDescription(named), asked)
+        await offerer.setRemoteDescription(answer)
+        await switched(offerer, pc)
+        await restart(pc, offerer)
+
+
+async def test_starts_nothing(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nothing starts with what half of a description has said, though our candidates
+    become complete in the midst of it.
+    """
+    server = await stun_server(network, 3.0, 1.0)
+    slow = RTCConfiguration(iceServers=[RTCIceServer("stun:10.0.9.1:3478")])
+    async with peers(network, configuration=slow) as (pc, answerer):
+        asked = slow_names(monkeypatch)
+        pc.createDataChannel("test")
+        offering = asyncio.create_task(pc.setLocalDescription())
+        await until(lambda: pc.localDescription is not None)
+        answer = await answered(answerer, pc.localDescription)
+        named = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local ")
+        answering = asyncio.create_task(pc.setRemoteDescription(named))
+        await until(lambda: asked)
+        assert pc.iceGatheringState == "gathering"
+        await offering
+        await asyncio.sleep(SETTLING)
+        assert [x.state for x in ice_transports(pc)] == ["new"]
+        answering.cancel()
+        await asyncio.sleep(SETTLING)
+        assert [x.state for x in ice_transports(pc)] == ["new"]
+        assert ice_transport(pc).remote_parameters is None
+        await pc.setRemoteDescription(answer)
+        # These had been found too late for the offer.
+        for candidate in candidates(pc.localDescription):
+            await answerer.addIceCandidate(candidate)
+        await switched(pc, answerer)
+    server.close()
