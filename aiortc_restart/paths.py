@@ -6,7 +6,7 @@ from . import _aiortc
 from ._tasks import Tasks
 from .ice import RTCIceTransport
 from .rtcconfiguration import RTCConfiguration
-from .states import connection_state, ice_connection_state
+from .states import connection_state, ice_connection_state, ice_gathering_state
 
 
 class PathKeeper(_aiortc.RTCPeerConnection):
@@ -20,6 +20,8 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         super().__init__(configuration)
         self._failed_time: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
+        # Those which a description has led to that is still being applied.
+        self._held_states: list[tuple[str, str, str]] = []
         self._tasks = Tasks("RTCPeerConnection")
 
     @property
@@ -54,16 +56,17 @@ class PathKeeper(_aiortc.RTCPeerConnection):
             sctp.expect_overtaking()
 
     def _derive_states(self) -> Callable[[], None]:
-        if self._holding:
-            # They are told when the description has been applied, or has failed.
-            return lambda: None
         ice, dtls = self._transport_states()
-        closed = self._is_closed
-        events = self._set_states(
-            "closed" if closed else ice_connection_state(ice),
-            "closed" if closed else connection_state(ice, dtls),
-        )
-        return functools.partial(self._states_changed, events)
+        states = ice_connection_state(ice), connection_state(ice, dtls)
+        if self._is_closed:
+            states = "closed", "closed"
+        elif self._holding:
+            self._held_states.append((*states, self._gathering_state()))
+            return lambda: None
+        return functools.partial(self._states_changed, self._set_states(*states))
+
+    def _gathering_state(self) -> str:
+        return ice_gathering_state({x.iceGatherer.state for x in self._transports})
 
     def _recover_data(self, transport: RTCIceTransport, certain: bool = True) -> None:
         sctp = self._sctp_on(transport)
@@ -123,9 +126,26 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         transports = self._dtls_transports
         return {x.transport.state for x in transports}, {x.state for x in transports}
 
+    def _tell_held_states(self) -> None:
+        """
+        Show the states through which a description has led that has been applied: the
+        base makes transports for sections that will be bundled, and shows them as new.
+        """
+        for *states, gathering in self._held_states:
+            self._set_gathering_state(gathering)
+            for event in self._set_states(*states):
+                self.emit(event)
+        self._held_states.clear()
+
     @property
     def _transports(self) -> list[RTCIceTransport]:
         return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
+
+    def _update_ice_gathering_state(self) -> None:
+        if self._holding:
+            self._derive_states()
+        else:
+            self._set_gathering_state(self._gathering_state())
 
     def _update_failed_timer(self) -> None:
         """

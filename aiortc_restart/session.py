@@ -169,6 +169,7 @@ class Session(TransportOwner):
 
         for transport in {*step.transports, *self._transports}:
             transport.settle()
+        self._tell_held_states()
         self._release_transports()
         if step.type != "offer":
             for transport in self._transports:

@@ -1,6 +1,6 @@
 """
 How a connection's states follow from those of its transports (webrtc-pc
-#dom-rtciceconnectionstate and #dom-rtcpeerconnectionstate).
+#dom-rtciceconnectionstate, #dom-rtcpeerconnectionstate, #dom-rtcicegatheringstate).
 
 Each rule is tried in turn; "closed" is the connection's own business.
 """
@@ -45,3 +45,14 @@ def ice_connection_state(ice: Set[str]) -> str:
     if ice <= {"completed", "closed"}:
         return "completed"
     return "connected"
+
+
+def ice_gathering_state(gatherers: Set[str]) -> str:
+    """
+    Return the `iceGatheringState`.
+
+    :param gatherers: The states of the ICE gatherers.
+    """
+    if gatherers == {"completed"}:
+        return "complete"
+    return "gathering" if "gathering" in gatherers else "new"

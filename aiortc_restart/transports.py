@@ -235,6 +235,7 @@ class TransportOwner(PathKeeper):
             await self._start_media(dtls)
 
     def _release_transports(self) -> None:
+        self._held_states.clear()
         self._hold_transports(False)
         self._update_states()
         if self._start_when_released:
@@ -300,10 +301,6 @@ class TransportOwner(PathKeeper):
             if _aiortc.mline_index(transceiver) == index:
                 return transport_of(_aiortc.dtls_of(transceiver))
         return None
-
-    def _update_ice_gathering_state(self) -> None:
-        if not self._holding:
-            super()._update_ice_gathering_state()
 
     def _waits_for_release(self) -> bool:
         """

@@ -123,14 +123,9 @@ async def test_added_section(network: Network, kind: str) -> None:
         await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
         await asyncio.sleep(1)
         assert {x.state for x in ice_transports(pair.offerer)} == {"completed"}
-        assert [x.ice for x in histories] == [
-            ["completed", "new", "completed"],
-            ["completed"],
-        ]
-        assert [x.connection for x in histories] == [
-            ["connected", "connecting", "connected"],
-            ["connected"],
-        ]
+        for history in histories:
+            assert history.ice == ["completed", "new", "completed"]
+            assert history.connection == ["connected", "connecting", "connected"]
 
 
 async def test_added_section_which_is_not_bundled(network: Network) -> None:

@@ -400,8 +400,13 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             events.append("connectionstatechange")
         return events
 
+    def _set_gathering_state(self, state: str) -> None:
+        if state != self.__iceGatheringState:
+            self.__iceGatheringState = state
+            self.emit("icegatheringstatechange")
+
     def _update_ice_gathering_state(self) -> None:
-        super().__updateIceGatheringState()
+        raise NotImplementedError
 
     def _validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool
