@@ -345,6 +345,7 @@ class Session(TransportOwner):
                 self._hide_unoffered()
         else:
             self._apply_remote_credentials(description, step.rejected)
+            self._hide_owners()
             self._hide_stopped()
         self._numbers.learn(description, step.rejected)
         if step.type == "pranswer":
@@ -456,6 +457,7 @@ class Session(TransportOwner):
             raise InvalidStateError("RTCPeerConnection is closed")
         description = step.description
         self._join_bundle(description)
+        self._show_owners()
         for media in media_sections(description):
             endpoint = self._endpoint_of_mid(media.rtp.muxId)
             if endpoint is None or media.ice is None:

@@ -164,6 +164,15 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
                 transceiver._headerExtensions = extensions
                 set_mline_index(transceiver, mline_index)
 
+    def _hide_owners(self) -> None:
+        """
+        Keep the base from taking the only transport for one that is bundled away: its
+        owner need not be the BUNDLE-tag. :meth:`_show_owners` undoes it.
+        """
+        if self.__configuration.bundlePolicy == aiortc.RTCBundlePolicy.MAX_BUNDLE:
+            for endpoint in self._endpoints():
+                endpoint._bundled = True
+
     def _hide_stopped(self) -> None:
         """
         Keep the base from using a stopped transceiver again for an m-section of the
@@ -204,6 +213,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
                 # webrtc-pc #dom-rtcrtptransceiver-currentdirection
                 transceiver._setCurrentDirection(None)  # type: ignore[arg-type]
         self._unoffered = ()
+
+    def _show_owners(self) -> None:
+        give_each_transport_an_owner(self._endpoints())
 
     @contextmanager
     def _stopped_hidden(self) -> Iterator[None]:
@@ -255,7 +267,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self.__seenMids = saved.seen_mids.copy()
         self._set_pending_descriptions(saved.pending_local, saved.pending_remote)
 
-        give_each_transport_an_owner(self._endpoints())
+        self._show_owners()
         self._keep_used_transports()
         for dtls in self.__dtlsTransports:
             restore_transport(
