@@ -246,8 +246,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             if known is None and not (transceiver in kept or transceiver.sender.track):
                 self.__transceivers.remove(transceiver)
                 undone.transceivers.append(transceiver)
-                known = save_transceiver(transceiver)
-                known.track = None
             restore_transceiver(transceiver, known or self._as_made(transceiver))
             if track is not None and track is not transceiver.receiver.track:
                 undone.tracks.append(track)
