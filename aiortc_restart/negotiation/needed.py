@@ -149,7 +149,11 @@ class NegotiationNeeded:
             self._update_when_empty = True
             return
         # Step 2: Queue a task. Tracks may be added before the loop runs.
-        asyncio.get_event_loop().call_soon(self._evaluate)
+        try:
+            asyncio.get_event_loop().call_soon(self._evaluate)
+        except RuntimeError:
+            # There is no loop here: the end of the next step makes up for it.
+            self._update_when_empty = True
 
     def _evaluate(self) -> None:
         # Step 2.2, and again step 1, as a step may have begun meanwhile.
