@@ -14,6 +14,7 @@ from .negotiation import bundle, credentials, rejection
 from .negotiation.descriptions import (
     check_answer,
     check_fingerprints,
+    check_sections,
     describe_transport,
     described,
     media_sections,
@@ -338,6 +339,7 @@ class Session(TransportOwner):
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
+        check_sections(description, self._current_remote)
         super()._validate_description(description, is_local)
         if is_local:
             self._apply_local_credentials(description)

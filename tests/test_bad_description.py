@@ -4,6 +4,7 @@ and the next good one works.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable
 
 import aioice.ice
@@ -109,6 +110,29 @@ async def test_no_common_codec(network: Network, connected: bool) -> None:
         await offerer.setRemoteDescription(await answered(pc, offer))
         await switched(offerer, pc)
         await restart(pc, offerer)
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_fewer_sections(network: Network, side: str) -> None:
+    """
+    An offer which lacks a section that has been negotiated, or has another in its
+    place, is refused.
+    """
+    # RFC 3264 section 8
+    async with connected_pair(network, prepare=add_media) as pair:
+        pc = pair.offerer
+        good = await (pc if side == "local" else pair.answerer).createOffer()
+        start, audio, data = re.split("^(?=m=)", good.sdp, flags=re.MULTILINE)
+        start = re.sub("a=group:BUNDLE.*\r\n", "", start)
+        for parts in ([start], [start, audio], [start, data, audio]):
+            bad = RTCSessionDescription(sdp="".join(parts), type="offer")
+            with nothing_changes(pc), pytest.raises(ValueError, match="do not match"):
+                if side == "local":
+                    await pc.setLocalDescription(bad)
+                else:
+                    await pc.setRemoteDescription(bad)
+        await pair.exchange()
+        await restart(pair.offerer, pair.answerer)
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["first", "restart"])

@@ -67,6 +67,21 @@ def check_fingerprints(description: SessionDescription) -> None:
             )
 
 
+def check_sections(
+    description: SessionDescription, current: SessionDescription | None
+) -> None:
+    """
+    Check that an offer has all m-sections of the description before (RFC 3264 section
+    8).
+
+    :raises ValueError: if it has not.
+    """
+    if description.type == "offer" and current is not None:
+        before = [x.kind for x in current.media]
+        if [x.kind for x in description.media[: len(before)]] != before:
+            raise ValueError("Media sections in offer do not match those before")
+
+
 def described(description: SessionDescription | None) -> Described | None:
     """
     Return what the check for negotiation looks at.
