@@ -298,12 +298,18 @@ class RTCPeerConnection(Session):
         An offer with other ICE credentials than the current ones restarts ICE. The new
         candidates have been gathered when this returns.
 
+        A rollback takes back an offer, ours or the peer's, which has not been answered
+        (RFC 9429 section 5.7). The call goes on as before it, and if negotiation is
+        needed for what we had offered, the `"negotiationneeded"` event is fired again.
+
         :param sessionDescription: An :class:`RTCSessionDescription` generated
                                     by :meth:`createOffer` or :meth:`createAnswer()`
                                     or `None` to implicitly create an offer or create
-                                    an answer, as needed.
+                                    an answer, as needed. One whose type is `rollback`
+                                    needs no SDP.
 
-        :raises InvalidStateError: if the signaling state forbids it.
+        :raises InvalidStateError: if the signaling state forbids it, or the connection
+                                   is closed, or the offer is rolled back meanwhile.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
@@ -335,8 +341,16 @@ class RTCPeerConnection(Session):
         An offer with other ICE credentials than the current ones begins a restart, for
         each transport by itself, which the answer completes.
 
+        An offer that meets ours rolls ours back first (webrtc-pc
+        #dom-peerconnection-setremotedescription). If it cannot be parsed, or has no
+        valid ICE credentials or no DTLS fingerprint, ours stands. If it fails later,
+        ours has been rolled back all the same: the signaling state is `stable`, and the
+        `"negotiationneeded"` event is fired again, if negotiation is needed.
+
         :param sessionDescription: An :class:`RTCSessionDescription` created from
-                                    information received over the signaling channel.
+                                    information received over the signaling channel. One
+                                    whose type is `rollback` takes back an offer, as in
+                                    :meth:`setLocalDescription`.
 
         :raises InvalidStateError: if the signaling state forbids it, or the connection
                                    is closed.
