@@ -321,7 +321,6 @@ class Session(TransportOwner):
         self._start_transports()
 
     def _transceiver_changed(self) -> None:
-        self._keep_used_transports()
         self._needed.update()
 
     def _validate_description(

@@ -126,10 +126,8 @@ class TransportOwner(PathKeeper):
         ]
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
-        for transceiver in self.getTransceivers():
-            yield transport_of(transceiver.receiver.transport)
-        if self.sctp is not None:
-            yield transport_of(self.sctp.transport)
+        for endpoint in self._endpoints():
+            yield transport_of(_aiortc.dtls_of(endpoint))
 
     def _record_candidate(
         self, candidate: aiortc.RTCIceCandidate | None

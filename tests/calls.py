@@ -41,7 +41,10 @@ def ice_transports(pc: aiortc.RTCPeerConnection) -> list[RTCIceTransport]:
     Return the transports, in the order of the transceivers, the data channels' last.
     """
     transports: list[Any] = [
-        x.receiver.transport.transport for x in pc.getTransceivers()
+        # One which was stopped before it had an m-section needs none.
+        x.receiver.transport.transport
+        for x in pc.getTransceivers()
+        if x.mid is not None or not x.stopped
     ]
     if pc.sctp is not None:
         transports.append(pc.sctp.transport.transport)

@@ -13,6 +13,20 @@ from av import VideoFrame
 from .utils import LIMIT
 
 
+class Silence(MediaStreamTrack):
+    """
+    A track which has no frames, so that it costs nothing.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    async def recv(self) -> VideoFrame:
+        await asyncio.get_running_loop().create_future()
+        raise MediaStreamError
+
+
 class Pictures(MediaStreamTrack):
     """
     Small pictures, 20 a second.

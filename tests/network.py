@@ -26,7 +26,8 @@ A test which asks for the `network` fixture runs on it, with two hosts, `"alice"
 * When the test has ended, no task, timer, socket, thread, unretrieved exception or
   warning of a destructor may be left, else it fails.
 
-Where a fixture does not fit (hypothesis), `run()` does the same for a plain function.
+Where a fixture does not fit (hypothesis), `run()` does the same for a plain function,
+and `Network.running()` for several coroutines, one after the other.
 """
 
 import asyncio
@@ -82,6 +83,9 @@ CLOCK_READERS = (
 
 GRACE = 0.1
 "Virtual seconds within which what a test leaves may still end by itself."
+
+READERS_OF_RANDOM_BYTES = ((os, "urandom"), (random, "_urandom"))
+"Where `os.urandom()` is known, and under which name."
 
 EPHEMERAL_PORTS = range(49152, 65536)
 LOG_LENGTH = 20_000
@@ -410,6 +414,9 @@ class Network(Places):
         self.filter: Callable[[Datagram], bool] | None = None
         #: The virtual seconds which the test may take, counted from its beginning.
         self.limit = VIRTUAL_LIMIT
+        #: Where credentials and other random bytes come from, but for those of OpenSSL,
+        #: if they are to be the same in each run.
+        self.seed: int | None = None
         self._cuts: list[frozenset[str]] = []
         self._delays: dict[frozenset[str], float] = {}
         self._flight: list[tuple[float, int, Datagram]] = []
@@ -520,14 +527,26 @@ class Network(Places):
 
         A network runs once. If the coroutine succeeds, nothing may be left behind.
         """
-        if self._loop is not None:
+        try:
+            with self.running() as run:
+                result: T = run(main)
+            return result
+        finally:
             main.close()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+        """
+        Yield a function which does what :meth:`run` does, and may be called repeatedly:
+        between two calls time stands still. Nothing may be left behind at the end.
+        """
+        if self._loop is not None:
             raise RuntimeError("this network has had its run")
         threads = set(threading.enumerate())
         loop = self._loop = VirtualLoop(self)
-        with _surroundings(loop):
+        with _surroundings(loop, self.seed):
             try:
-                result = self._run_main(loop, main)
+                yield functools.partial(self._run_main, loop)
                 left = loop.run_until_complete(self._left_behind(loop))
             except BaseException as exc:
                 for error in loop.errors:
@@ -541,7 +560,6 @@ class Network(Places):
         left += map(repr, set(threading.enumerate()) - threads)
         if left:
             raise AssertionError("left behind: " + "\n".join(left))
-        return result
 
     def sockets(self, name: str) -> int:
         """
@@ -731,7 +749,7 @@ def two_hosts() -> Network:
 
 
 @contextlib.contextmanager
-def _surroundings(loop: VirtualLoop) -> Iterator[None]:
+def _surroundings(loop: VirtualLoop, seed: int | None) -> Iterator[None]:
     """
     What aioice and aiortc see of the world while the loop runs.
     """
@@ -757,6 +775,9 @@ def _surroundings(loop: VirtualLoop) -> Iterator[None]:
         (sys, "unraisablehook", record),
     ]
     replacements += [(module, "time", clock) for module in CLOCK_READERS]
+    if seed is not None:
+        randbytes = random.Random(seed).randbytes
+        replacements += [(x, y, randbytes) for x, y in READERS_OF_RANDOM_BYTES]
     with contextlib.ExitStack() as stack:
         for target, name, replacement in replacements:
             stack.enter_context(mock.patch.object(target, name, replacement))

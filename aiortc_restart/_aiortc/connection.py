@@ -10,6 +10,7 @@ import aiortc.sdp
 from .emitter import Emitter
 from .ice import RTCIceTransport
 from .media import (
+    NO_MID,
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
@@ -17,6 +18,8 @@ from .media import (
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
+    is_gone,
+    is_stopping,
     set_mline_index,
 )
 from .saved import (
@@ -35,9 +38,6 @@ from .saved import (
     save_transport,
 )
 from .sctp import RTCSctpTransport
-
-# No token of SDP, so that no m-section has it (RFC 8866 section 9).
-NO_MID = " "
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -222,8 +222,16 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         Keep the base from using a stopped transceiver again for another track.
         """
+        with self._hidden([x for x in self.__transceivers if x.stopped]):
+            yield
+
+    @contextmanager
+    def _hidden(self, transceivers: list[aiortc.RTCRtpTransceiver]) -> Iterator[None]:
+        """
+        Have the base do something without some of the transceivers.
+        """
         shown = self.__transceivers
-        self.__transceivers = [x for x in shown if not x.stopped]
+        self.__transceivers = [x for x in shown if x not in transceivers]
         try:
             yield
         finally:
@@ -307,7 +315,12 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         )
 
     def _endpoints(self) -> list[Endpoint]:
-        return [*self.__transceivers, *([self.__sctp] if self.__sctp else [])]
+        """
+        Return what may use a transport: a transceiver which was stopped before it had
+        an m-section never will.
+        """
+        transceivers = [x for x in self.__transceivers if not is_gone(x)]
+        return [*transceivers, *([self.__sctp] if self.__sctp else [])]
 
     def _keep_used_transports(self) -> None:
         """
@@ -315,12 +328,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         if self.__isClosed:
             return
-        used = {
-            dtls_of(x)
-            for x in self._endpoints()
-            # One that was stopped before it was offered will never use it.
-            if x.mid is not None or not getattr(x, "stopped", False)
-        }
+        used = {dtls_of(x) for x in self._endpoints()}
         self.__dtlsTransports = used
         self.__iceTransports = {x.transport for x in used}
         self._update_states()
@@ -376,6 +384,15 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _transceiver_changed(self) -> None:
         raise NotImplementedError
 
+    def _transceiver_stopped(self) -> None:
+        """
+        Let go of the transport of a transceiver which may have gone, unless another one
+        shares it.
+        """
+        self._show_owners()
+        self._keep_used_transports()
+        self._transceiver_changed()
+
     async def _gather(self) -> None:
         await super().__gather()
 
@@ -430,7 +447,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         for transceiver in list(self.__transceivers):
             if transceiver.receiver.transport is not dtls or self.__isClosed:
                 continue
-            if transceiver not in self.__remoteIce:
+            if transceiver not in self.__remoteIce or is_stopping(transceiver):
                 continue
             if transceiver.currentDirection in ["sendonly", "sendrecv"]:
                 await transceiver.sender.send(self.__localRtp(transceiver))
@@ -483,13 +500,16 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         kind: str,
         sender_track: aiortc.MediaStreamTrack | None = None,
     ) -> aiortc.RTCRtpTransceiver:
-        transceiver = super().__createTransceiver(direction, kind, sender_track)
+        # It is not to share the transport of one that has gone.
+        with self._hidden([x for x in self.__transceivers if is_gone(x)]):
+            transceiver = super().__createTransceiver(direction, kind, sender_track)
         # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
         transceiver.sender.__class__ = RTCRtpSender
         transceiver.__class__ = RTCRtpTransceiver
         assert isinstance(transceiver, RTCRtpTransceiver)
         transceiver._changed = self._transceiver_changed
+        transceiver._ended = self._transceiver_stopped
         self._origins[transceiver] = (
             transceiver.receiver.transport,
             transceiver._bundled,

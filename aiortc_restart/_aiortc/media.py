@@ -34,6 +34,9 @@ Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 "What an m-section describes."
 
 
+# No token of SDP, so that no m-section has it (RFC 8866 section 9).
+NO_MID = " "
+
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
 
 
@@ -58,6 +61,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     """
 
     _changed: Callable[[], None]
+    _ended: Callable[[], None]
+    _stopping = False
 
     @property
     def direction(self) -> str:
@@ -88,9 +93,11 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
         Its m-section is rejected in the next negotiation (RFC 9429 section 5.2.2).
         """
+        # What has not been started yet never will.
+        self._stopping = True
         if not self.stopped:
             await super().stop()
-            self._changed()
+            self._ended()
 
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
@@ -204,6 +211,20 @@ def is_bundled(endpoint: "Endpoint") -> bool:
     Whether an endpoint uses the transport of another one.
     """
     return endpoint._bundled
+
+
+def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
+    """
+    Whether a transceiver was stopped and has no m-section, so that it never will.
+    """
+    return transceiver.stopped and transceiver.mid in (None, NO_MID)
+
+
+def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
+    """
+    Whether a transceiver has been stopped, or is being stopped.
+    """
+    return isinstance(transceiver, RTCRtpTransceiver) and transceiver._stopping
 
 
 def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
