@@ -164,7 +164,7 @@ class Session(TransportOwner):
             for transport in self._transports:
                 if transport.restarting:
                     transport.commit(answerer=step.side == "local")
-        self._release_transports()
+        self._release_transports(told=True)
         if step.type != "offer":
             self._silence_stopped()
         if step.state == "stable":
@@ -217,7 +217,7 @@ class Session(TransportOwner):
         self._hold_transports(True)
         undone = self._put_back(stable)
         self._reset_transports()
-        self._release_transports()
+        self._release_transports(told=False)
         self._changes += 1
         for step in self._offers:
             step.rolled_back = True
@@ -247,7 +247,7 @@ class Session(TransportOwner):
         for transport in step.transports:
             transport.revert()
         self._put_back(step.before)
-        self._release_transports()
+        self._release_transports(told=False)
         self._stop_unused_transports()
 
     def _stop_unused_transports(self, all: bool = False) -> None:

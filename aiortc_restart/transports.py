@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import aiortc
 import aiortc.rtcpeerconnection
@@ -44,6 +45,9 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._holding = False
+        # The states before, and those that have not been told, each with its event.
+        self._held_states: dict[str, str] = {}
+        self._held_events: list[tuple[str, dict[str, str]]] = []
         self._start_when_released = False
         # What is brought to its end when the connection is closed, and what is ended.
         self._stopping = Tasks("RTCPeerConnection")
@@ -89,12 +93,20 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         if self.sctp is not None and self.sctp.transport.transport is transport:
             _aiortc.expect_overtaking(self.sctp)
 
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        if self._holding and event in self._states:
+            self._held_events.append((event, self._states))
+            return True
+        return super().emit(event, *args, **kwargs)
+
     def _hold_transports(self, holding: bool) -> None:
         """
         Keep the transports from stopping, as those do that the base bundles away, and
         the connection from starting those that it has for the moment, and from telling
         their states: a description may fail, or be rolled back.
         """
+        if holding:
+            self._held_states, self._held_events = self._states, []
         self._holding = holding
         for transport in self._transports:
             transport.held = holding
@@ -254,8 +266,18 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 
-    def _release_transports(self) -> None:
+    def _release_transports(self, told: bool) -> None:
+        """
+        Let the transports go on.
+
+        :param told: Whether to tell the states that they have had meanwhile.
+        """
         self._hold_transports(False)
+        self._states = self._held_states
+        events, self._held_events = self._held_events, []
+        for event, states in events if told else []:
+            self._states = states
+            self.emit(event)
         self._update_states()
         if self._start_when_released:
             self._start_when_released = False
@@ -338,17 +360,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         self._failed_time = asyncio.get_running_loop().time() if failed else None
         self._set_failed_timer()
 
-    def _update_connection_state(self) -> None:
-        if not self._holding:
-            super()._update_connection_state()
-
-    def _update_ice_gathering_state(self) -> None:
-        if not self._holding:
-            super()._update_ice_gathering_state()
-
     def _update_ice_connection_state(self) -> None:
-        if self._holding:
-            return
         states = {x.state for x in self._transports}
         if self._is_closed:
             state = "closed"

@@ -51,11 +51,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
             "_RTCPeerConnection__" + name
             for name in (
                 "assertNotClosed certificates closeTask configuration connect "
-                "createDtlsTransport createSctpTransport createTransceiver "
-                "currentLocalDescription "
+                "connectionState createDtlsTransport createSctpTransport "
+                "createTransceiver currentLocalDescription "
                 "currentRemoteDescription dtlsTransports gather iceConnectionState "
-                "iceTransports isClosed localRtp pendingLocalDescription "
-                "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
+                "iceGatheringState iceTransports isClosed localRtp "
+                "pendingLocalDescription pendingRemoteDescription remoteDtls "
+                "remoteIce remoteRtp sctp "
                 "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
                 "setSignalingState signalingState transceivers updateConnectionState "
                 "updateIceConnectionState updateIceGatheringState "
