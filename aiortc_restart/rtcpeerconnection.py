@@ -12,9 +12,9 @@ from .negotiation import bundle, credentials
 from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
+    check_offer,
     describe_transport,
     media_sections,
-    parse,
     set_bundle,
     set_numbers,
     wrap,
@@ -325,6 +325,10 @@ class RTCPeerConnection(Session):
         An offer with other ICE credentials than the current ones begins a restart, for
         each transport by itself, which the answer completes.
 
+        An offer which meets ours rolls ours back first. If it is valid, but cannot be
+        applied, for instance for want of a common codec, the signaling state is
+        `"stable"` after that.
+
         :param sessionDescription: An :class:`RTCSessionDescription` created from
                                     information received over the signaling channel.
 
@@ -342,7 +346,7 @@ class RTCPeerConnection(Session):
                 sessionDescription.type == "offer"
                 and self.signalingState == "have-local-offer"
             ):
-                parse(sessionDescription)
+                check_offer(sessionDescription, self._current_remote)
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
                 await super().setRemoteDescription(sessionDescription)

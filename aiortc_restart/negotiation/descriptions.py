@@ -67,6 +67,31 @@ def check_fingerprints(description: SessionDescription) -> None:
             )
 
 
+def check_offer(
+    sessionDescription: aiortc.RTCSessionDescription,
+    current: SessionDescription | None,
+) -> None:
+    """
+    Parse an offer and check what can be checked without applying it.
+
+    :param current: The description which it would replace.
+
+    :raises ValueError: if it is not valid.
+    """
+    try:
+        description = SessionDescription.parse(sessionDescription.sdp)
+    except Exception as exc:
+        raise ValueError(
+            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
+        ) from exc
+    description.type = sessionDescription.type
+    bundle.share_tag_section(description)
+    for media in description.media:
+        credentials.validate(media)
+    check_fingerprints(description)
+    check_sections(description, current)
+
+
 def check_sections(
     description: SessionDescription, current: SessionDescription | None
 ) -> None:
@@ -113,25 +138,6 @@ def describe_transport(
     media.ice_candidates_complete = complete
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
-
-
-def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
-    """
-    Parse a description and check what can be checked without applying it.
-
-    :raises ValueError: if it is not valid.
-    """
-    try:
-        description = SessionDescription.parse(sessionDescription.sdp)
-    except Exception as exc:
-        raise ValueError(
-            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
-        ) from exc
-    bundle.share_tag_section(description)
-    for media in description.media:
-        credentials.validate(media)
-    check_fingerprints(description)
-    return description
 
 
 def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
