@@ -17,6 +17,8 @@ FIXED: dict[str, Any] = {
     "rtcpMuxPolicy": "require",
 }
 
+TIMES = ("iceDisconnectedTimeout", "iceFailedTimeout", "iceRestartTimeout")
+
 
 @dataclass
 class RTCConfiguration(aiortc.RTCConfiguration):
@@ -25,6 +27,13 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     options for an :class:`RTCPeerConnection`.
 
     :raises ValueError: if a time is not a positive number of seconds.
+    """
+
+    iceDisconnectedTimeout: float | None = 5.0
+    """
+    After how many seconds in which nothing has come from the peer, neither media nor
+    data nor an answer to a check, the connection is `"disconnected"`. `None` for never,
+    unless the network interface is gone. It should be more than two round trips.
     """
 
     iceRestartTimeout: float | None = 39.5
@@ -42,10 +51,12 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     """
 
     def __post_init__(self) -> None:
-        for name in ("iceRestartTimeout", "iceFailedTimeout"):
+        for name in TIMES:
             value = getattr(self, name)
             if value is not None and not (
-                isinstance(value, int | float) and 0 < value < float("inf")
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and 0 < value < float("inf")
             ):
                 raise ValueError(
                     f"{name} must be a positive number of seconds or None, not "

@@ -8,7 +8,7 @@ from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials, is_end_of_candidates
-from .negotiation import bundle, credentials
+from .negotiation import bundle, credentials, rejection
 from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
@@ -20,7 +20,7 @@ from .negotiation.descriptions import (
     wrap,
 )
 from .negotiation.operations import Operation
-from .negotiation.signaling import ANSWERED
+from .negotiation.signaling import ANSWERED, OFFERING
 from .rtcconfiguration import (
     RTCConfiguration,
     check_modification,
@@ -175,9 +175,9 @@ class RTCPeerConnection(Session):
         async with self._operation():
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
-            self._silence_sections(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
+            self._reject_stopped(answer)
             for media in answer.media:
                 transport = self._transport_of_mid(media.rtp.muxId)
                 if transport is not None and not transport.gathered:
@@ -200,8 +200,10 @@ class RTCPeerConnection(Session):
         The first one fires the `"negotiationneeded"` event (webrtc-pc
         #dom-peerconnection-createdatachannel).
 
+        :raises InvalidStateError: if the connection is closed.
         :rtype: :class:`RTCDataChannel`
         """
+        self._assert_open()
         channel = super().createDataChannel(
             label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
         )
@@ -223,9 +225,15 @@ class RTCPeerConnection(Session):
 
         :param iceRestart: Whether to restart ICE. It has no effect on an initial offer
                            (RFC 9429 section 5.2.3.1).
+        :raises InvalidStateError: if the connection is closed, or an offer of the
+                                   peer's has not been answered.
         :rtype: :class:`RTCSessionDescription`
         """
         async with self._operation():
+            if self.signalingState not in OFFERING:
+                raise InvalidStateError(
+                    f'Cannot create offer in signaling state "{self.signalingState}"'
+                )
             with self._offer_undone() as negotiated:
                 offer = await self._create_offer_description()
                 self._set_numbers(offer, negotiated)
@@ -290,12 +298,18 @@ class RTCPeerConnection(Session):
         An offer with other ICE credentials than the current ones restarts ICE. The new
         candidates have been gathered when this returns.
 
+        A rollback takes back an offer, ours or the peer's, which has not been answered
+        (RFC 9429 section 5.7). The call goes on as before it, and if negotiation is
+        needed for what we had offered, the `"negotiationneeded"` event is fired again.
+
         :param sessionDescription: An :class:`RTCSessionDescription` generated
                                     by :meth:`createOffer` or :meth:`createAnswer()`
                                     or `None` to implicitly create an offer or create
-                                    an answer, as needed.
+                                    an answer, as needed. One whose type is `rollback`
+                                    needs no SDP.
 
-        :raises InvalidStateError: if the signaling state forbids it.
+        :raises InvalidStateError: if the signaling state forbids it, or the connection
+                                   is closed, or the offer is rolled back meanwhile.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
@@ -307,9 +321,11 @@ class RTCPeerConnection(Session):
             if sessionDescription.type == "rollback":
                 await self._roll_back("local")
                 return
-            with self._applying("local", sessionDescription, operation):
+            with self._applying("local", sessionDescription, operation) as step:
                 try:
                     await super().setLocalDescription(sessionDescription)
+                    # The base has described transports in all sections.
+                    rejection.reject(step.applied, step.rejected)
                 except Superseded:
                     pass
                 finally:
@@ -325,12 +341,16 @@ class RTCPeerConnection(Session):
         An offer with other ICE credentials than the current ones begins a restart, for
         each transport by itself, which the answer completes.
 
-        An offer which meets ours rolls ours back first. If it is valid, but cannot be
-        applied, for instance for want of a common codec, the signaling state is
-        `"stable"` after that.
+        An offer that meets ours rolls ours back first (webrtc-pc
+        #dom-peerconnection-setremotedescription). If it cannot be parsed, or has no
+        valid ICE credentials or no DTLS fingerprint, ours stands. If it fails later,
+        ours has been rolled back all the same: the signaling state is `stable`, and the
+        `"negotiationneeded"` event is fired again, if negotiation is needed.
 
         :param sessionDescription: An :class:`RTCSessionDescription` created from
-                                    information received over the signaling channel.
+                                    information received over the signaling channel. One
+                                    whose type is `rollback` takes back an offer, as in
+                                    :meth:`setLocalDescription`.
 
         :raises InvalidStateError: if the signaling state forbids it, or the connection
                                    is closed.
@@ -379,7 +399,6 @@ class RTCPeerConnection(Session):
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
-        self._silence_sections(offer)
         set_bundle(offer, self._current_local, self._current_remote)
         if (
             self._local_credentials_to_replace
@@ -391,6 +410,7 @@ class RTCPeerConnection(Session):
                 describe_transport(media, fresh, [], complete=False)
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
+        self._reject_stopped(offer)
         return wrap(offer)
 
     def _describe_current(self, offer: SessionDescription) -> None:
@@ -428,12 +448,19 @@ class RTCPeerConnection(Session):
                     keep_order=not _aiortc.has_preferred_codecs(transceiver),
                 )
 
-    def _silence_sections(self, description: SessionDescription) -> None:
+    def _reject_stopped(self, description: SessionDescription) -> None:
         """
-        Make the m-sections of stopped transceivers inactive. Neither aiortc nor we can
-        reject them, as RFC 9429 section 5.2.2 has it.
+        Reject the m-sections of stopped transceivers (RFC 9429 section 5.2.2).
         """
-        stopped = {x.mid for x in self.getTransceivers() if x.stopped}
+        mids = {str(x.mid) for x in self.getTransceivers() if x.stopped}
+        agreed = self._current_local
+        if description.type == "answer":
+            mids |= rejection.rejected_mids(self._pending_remote)
+            agreed = self._pending_remote
+        # The others of a bundle could not do without its tag: browsers would begin
+        # another transport for them.
+        tag = bundle.bundled_mids(agreed)[:1]
         for media in description.media:
-            if media.rtp.muxId in stopped:
+            if media.rtp.muxId in tag and media.rtp.muxId in mids:
                 media.direction = "inactive"
+        rejection.reject(description, mids.difference(tag))

@@ -10,7 +10,7 @@ from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport, create_credentials
-from .negotiation import bundle, credentials
+from .negotiation import bundle, credentials, rejection
 from .negotiation.descriptions import (
     check_answer,
     check_fingerprints,
@@ -24,7 +24,7 @@ from .negotiation.numbers import MediaNumbers
 from .negotiation.operations import Operation, OperationsChain
 from .negotiation.rollback import AgreedState
 from .negotiation.signaling import next_state
-from .transports import TransportOwner
+from .transports import TransportOwner, transport_of
 
 
 class Superseded(Exception):
@@ -55,12 +55,22 @@ class Step:
     in_force: bool = False
     "Whether it has been applied: what fails afterwards does not undo it."
 
+    rejected: set[str] = field(default_factory=set)
+    "The mids of the m-sections that it rejects."
+
+    restore_sections: list[Callable[[], None]] = field(default_factory=list)
+    "Have the description say again what it said, when the base has read it."
+
     rolled_back: bool = False
     "Whether it is a local offer which was undone while its candidates were gathered."
 
-    restore_sections: Callable[[], None] = lambda: None
     tracks: list[aiortc.MediaStreamTrack] = field(default_factory=list)
     "The remote tracks that it adds, whose events follow the signaling state's."
+
+    @property
+    def applied(self) -> SessionDescription:
+        assert self.description is not None
+        return self.description
 
 
 class Session(TransportOwner):
@@ -138,7 +148,8 @@ class Session(TransportOwner):
             raise
 
     def _end_step(self, step: Step) -> None:
-        step.restore_sections()
+        while step.restore_sections:
+            step.restore_sections.pop()()
         self._show_hidden()
         self._step = None
 
@@ -147,8 +158,7 @@ class Session(TransportOwner):
         Take a description for applied: slots, ICE generations, signaling state, events
         (webrtc-pc #set-the-session-description). There is no `await` in it.
         """
-        description = step.description
-        assert description is not None
+        description = step.applied
         description.type = step.type
         step.in_force = True
         if self.signalingState == "stable":
@@ -160,12 +170,12 @@ class Session(TransportOwner):
 
         for transport in {*step.transports, *self._transports}:
             transport.settle()
+        self._tell_held_states()
+        self._release_transports()
         if step.type != "offer":
             for transport in self._transports:
                 if transport.restarting:
                     transport.commit(answerer=step.side == "local")
-        self._release_transports(told=True)
-        if step.type != "offer":
             self._silence_stopped()
         if step.state == "stable":
             self._finish_negotiation()
@@ -194,6 +204,7 @@ class Session(TransportOwner):
         An answer has made the signaling state stable.
         """
         self._stable = None
+        self._stop_rejected()
         self._offers = []
         if not self._local_credentials_to_replace & credentials.credentials(
             [self._current_local]
@@ -298,9 +309,10 @@ class Session(TransportOwner):
     async def _gather_candidates(self) -> None:
         await super()._gather()
         for description in (self._current_local, self._pending_local):
+            rejected = rejection.rejected_mids(description)
             for i, media in enumerate(media_sections(description)):
                 # One that is complete may be that of a transport bundled away since.
-                if media.ice_candidates_complete:
+                if media.ice_candidates_complete or media.rtp.muxId in rejected:
                     continue
                 transport = self._transport_of_section(i, media)
                 candidates = transport.gathered_by(media.ice) if transport else None
@@ -309,6 +321,7 @@ class Session(TransportOwner):
         self._start_transports()
 
     def _transceiver_changed(self) -> None:
+        self._keep_used_transports()
         self._needed.update()
 
     def _validate_description(
@@ -317,9 +330,12 @@ class Session(TransportOwner):
         step = self._step
         assert step is not None
         step.description = description
+        step.rejected = rejection.rejected_mids(description)
+        if not is_local:
+            self._complete_sections(step, description)
         restore = bundle.share_tag_section(description, self._bundle_owners())
         if not is_local:
-            step.restore_sections = restore
+            step.restore_sections.append(restore)
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
@@ -330,9 +346,10 @@ class Session(TransportOwner):
             if step.type != "offer":
                 self._hide_unoffered()
         else:
-            self._apply_remote_credentials(description)
+            self._apply_remote_credentials(description, step.rejected)
+            self._hide_owners()
             self._hide_stopped()
-        self._numbers.learn(description)
+        self._numbers.learn(description, step.rejected)
         if step.type == "pranswer":
             # To the base it is an answer, of which the signaling state and the slot are
             # others.
@@ -365,23 +382,24 @@ class Session(TransportOwner):
                     )
                 transport.begin(media.ice, transport.pending_remote_parameters)
 
-    def _apply_remote_credentials(self, description: SessionDescription) -> None:
+    def _apply_remote_credentials(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> None:
         """
         Begin or give up ICE restarts, as a remote description says.
+
+        :param rejected: The mids of the m-sections which say nothing of ICE.
 
         :raises ValueError: if it is an answer which does not match the offer.
         """
         sections = [
             (self._transport_of_mid(media.rtp.muxId), media)
             for media in description.media
+            if media.rtp.muxId not in rejected
         ]
         if description.type != "offer":
             for transport, media in sections:
-                if (
-                    transport is not None
-                    and transport.started
-                    and transport.remote_parameters is not None
-                ):
+                if transport is not None and transport.remote_parameters is not None:
                     check_answer(
                         media, transport.remote_parameters, transport.restarting
                     )
@@ -441,12 +459,52 @@ class Session(TransportOwner):
             raise InvalidStateError("RTCPeerConnection is closed")
         description = step.description
         self._join_bundle(description)
-        # Transports which it has added know the peer's credentials, too.
+        self._show_owners()
         for media in media_sections(description):
-            transport = self._transport_of_mid(media.rtp.muxId)
-            if transport is not None and media.ice is not None:
+            endpoint = self._endpoint_of_mid(media.rtp.muxId)
+            if endpoint is None or media.ice is None:
+                continue
+            if media.rtp.muxId in step.rejected:
+                # Nothing is to be started for it.
+                self._remote_ice.pop(endpoint, None)
+                self._remote_dtls.pop(endpoint, None)
+            else:
+                # Transports which it has added know the peer's credentials, too.
+                transport = transport_of(_aiortc.dtls_of(endpoint))
                 transport.describe_remote(media.ice)
         self._put_in_force(step)
+
+    def _complete_sections(self, step: Step, description: SessionDescription) -> None:
+        """
+        Make what the base can read of the sections that the peer rejects, and of those
+        which it uses again (RFC 9429 section 5.2.2).
+        """
+        offer = self._pending_local if step.type != "offer" else None
+        rejection.name_sections(description, offer)
+        step.rejected = rejection.rejected_mids(description)
+        step.restore_sections.append(rejection.complete(description))
+        for transceiver in self.getTransceivers():
+            index = _aiortc.mline_index(transceiver)
+            if (
+                transceiver.stopped
+                and index is not None
+                and index < len(description.media)
+                and description.media[index].rtp.muxId != transceiver.mid
+            ):
+                _aiortc.dissociate(transceiver)
+
+    def _stop_rejected(self) -> None:
+        """
+        Stop the transceivers whose m-sections have been rejected (webrtc-pc
+        #dfn-stop-the-rtcrtptransceiver).
+        """
+        rejected = rejection.rejected_mids(self._current_local)
+        rejected |= rejection.rejected_mids(self._current_remote)
+        for transceiver in self.getTransceivers():
+            if transceiver.mid in rejected and not transceiver.stopped:
+                self._tasks.create(transceiver.stop(), "stop transceiver")
+                if transceiver.receiver.track is not None:
+                    _aiortc.end_track(transceiver.receiver.track)
 
     # Whether negotiation is needed
 
@@ -454,11 +512,16 @@ class Session(TransportOwner):
         self.emit("negotiationneeded")
 
     def _is_negotiation_needed(self) -> bool:
+        # It is not rejected, and inactive will do.
+        tag = bundle.bundled_mids(self._current_local)[:1]
         return is_needed(
             replace_credentials=bool(self._local_credentials_to_replace),
             data_channels=self.sctp in self._own,
             media=[
-                Medium(x.mid, x.direction, x.stopped) for x in self.getTransceivers()
+                Medium(x.mid, "inactive")
+                if x.stopped and x.mid in tag
+                else Medium(x.mid, x.direction, x.stopped)
+                for x in self.getTransceivers()
             ],
             local=described(self._current_local),
             remote=described(self._current_remote),

@@ -1,4 +1,3 @@
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from .ice import (
     is_end_of_candidates,
 )
 from .negotiation import bundle, candidates
+from .paths import PathKeeper
 from .rtcconfiguration import (
     RTCConfiguration,
     check_configuration,
@@ -28,30 +28,21 @@ from .rtcconfiguration import (
 logger = logging.getLogger(__name__)
 
 
-class TransportOwner(_aiortc.RTCPeerConnection):
+class TransportOwner(PathKeeper):
     """
     The half of :class:`RTCPeerConnection` that looks after its transports: how they are
-    made, configured and started, which candidates they get, and what becomes of the
-    connection when a path is lost.
+    made, configured and started, and which candidates they get.
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         configuration = configuration or RTCConfiguration()
         check_configuration(configuration)
-        self._settings = copy_configuration(configuration)
-        super().__init__(self._settings)
-        self._failed_time: float | None = None
-        self._failed_timer: asyncio.TimerHandle | None = None
+        super().__init__(copy_configuration(configuration))
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
-        self._holding = False
-        # The states before, and those that have not been told, each with its event.
-        self._held_states: dict[str, str] = {}
-        self._held_events: list[tuple[str, dict[str, str]]] = []
         self._start_when_released = False
         # What is brought to its end when the connection is closed, and what is ended.
         self._stopping = Tasks("RTCPeerConnection")
-        self._tasks = Tasks("RTCPeerConnection")
 
     def _configure(self, configuration: RTCConfiguration) -> None:
         """
@@ -60,10 +51,11 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         self._settings = self._configuration = configuration
         # Those, too, which are out of use for now.
         for dtls in self._made_transports:
-            _transport_of(dtls).configure(
+            transport_of(dtls).configure(
                 configuration.iceServers,
                 configuration.iceTransportPolicy,
                 configuration.iceRestartTimeout,
+                configuration.iceDisconnectedTimeout,
             )
         self._set_failed_timer()
 
@@ -80,18 +72,23 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             local_password=shown.password,
         )
         transport = RTCIceTransport(
-            gatherer, restartTimeout=self._settings.iceRestartTimeout
+            gatherer,
+            restartTimeout=self._settings.iceRestartTimeout,
+            disconnectedTimeout=self._settings.iceDisconnectedTimeout,
         )
         transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))
+        transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
         )
         return transport
 
-    def _change_path(self, transport: RTCIceTransport) -> None:
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            _aiortc.expect_overtaking(self.sctp)
+    def _endpoint_of_mid(self, mid: str) -> _aiortc.Endpoint | None:
+        for endpoint in (*self.getTransceivers(), self.sctp):
+            if endpoint is not None and endpoint.mid == mid:
+                return endpoint
+        return None
 
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
         if self._holding and event in self._states:
@@ -123,15 +120,15 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         owner = next((x for x in bundled if not _aiortc.is_bundled(x)), None)
         for endpoint in bundled:
             if owner is not None and isinstance(endpoint, aiortc.RTCRtpTransceiver):
-                endpoint.receiver.setTransport(_dtls_of(owner))
-                endpoint.sender.setTransport(_dtls_of(owner))
+                endpoint.receiver.setTransport(_aiortc.dtls_of(owner))
+                endpoint.sender.setTransport(_aiortc.dtls_of(owner))
 
     def _is_used(self, transport: RTCIceTransport) -> bool:
         """
         Whether a transport carries more than what is stopped.
         """
         return transport in [
-            _transport_of(_dtls_of(x))
+            transport_of(_aiortc.dtls_of(x))
             for x in (*self.getTransceivers(), self.sctp)
             if x is not None
             and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
@@ -139,9 +136,9 @@ class TransportOwner(_aiortc.RTCPeerConnection):
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for transceiver in self.getTransceivers():
-            yield _transport_of(transceiver.receiver.transport)
+            yield transport_of(transceiver.receiver.transport)
         if self.sctp is not None:
-            yield _transport_of(self.sctp.transport)
+            yield transport_of(self.sctp.transport)
 
     def _record_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -192,21 +189,11 @@ class TransportOwner(_aiortc.RTCPeerConnection):
                 transports.append(self._transport_of_mid(place.mid))
         return [x for x in dict.fromkeys(transports) if x is not None]
 
-    def _recover_media(self, transport: RTCIceTransport) -> None:
-        """
-        Send at once what the peer is missing since the path was lost.
-        """
-        for sender in self.getSenders():
-            if sender.kind == "video" and sender.transport.transport is transport:
-                _aiortc.send_keyframe(sender)
-        if self.sctp is not None and self.sctp.transport.transport is transport:
-            self._tasks.create(_aiortc.retransmit_now(self.sctp), "retransmit")
-
     def _reset_transports(self) -> None:
         """
         Have the transports forget the descriptions which have been rolled back.
         """
-        negotiated = {_transport_of(_dtls_of(x)) for x in self._remote_ice}
+        negotiated = {transport_of(_aiortc.dtls_of(x)) for x in self._remote_ice}
         live = next((x for x in self._ordered_transports() if x in negotiated), None)
         shared = live.local_parameters if live is not None else create_credentials()
         for transport in self._transports:
@@ -222,16 +209,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         section 4.1.18).
         """
         return any(x.outdated and self._is_used(x) for x in self._transports)
-
-    def _set_failed_timer(self) -> None:
-        if self._failed_timer is not None:
-            self._failed_timer.cancel()
-            self._failed_timer = None
-        timeout = self._settings.iceFailedTimeout
-        if self._failed_time is not None and timeout is not None:
-            self._failed_timer = asyncio.get_running_loop().call_at(
-                self._failed_time + timeout, self._close_later
-            )
 
     async def _start_transport(self, dtls: aiortc.RTCDtlsTransport) -> None:
         """
@@ -252,7 +229,7 @@ class TransportOwner(_aiortc.RTCPeerConnection):
             return
         transport = dtls.transport
         endpoint = next(
-            (x for x in self._remote_ice if _dtls_of(x) is dtls),
+            (x for x in self._remote_ice if _aiortc.dtls_of(x) is dtls),
             None,
         )
         if endpoint is None or not transport.iceGatherer.getLocalCandidates():
@@ -266,12 +243,8 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 
-    def _release_transports(self, told: bool) -> None:
-        """
-        Let the transports go on.
-
-        :param told: Whether to tell the states that they have had meanwhile.
-        """
+    def _release_transports(self) -> None:
+        self._held_states.clear()
         self._hold_transports(False)
         self._states = self._held_states
         events, self._held_events = self._held_events, []
@@ -299,10 +272,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         await dtls.stop()
         await transport.stop()
 
-    @property
-    def _transports(self) -> list[RTCIceTransport]:
-        return [x for x in self._ice_transports if isinstance(x, RTCIceTransport)]
-
     def _take_early_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
     ) -> list[RTCIceTransport]:
@@ -325,63 +294,27 @@ class TransportOwner(_aiortc.RTCPeerConnection):
 
     def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
         if self.sctp is not None and self._sctp_mline_index == index:
-            return _transport_of(self.sctp.transport)
+            return transport_of(self.sctp.transport)
         for transceiver in self.getTransceivers():
             if _aiortc.mline_index(transceiver) == index:
-                return _transport_of(_dtls_of(transceiver))
+                return transport_of(_aiortc.dtls_of(transceiver))
         return None
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
-        for endpoint in (*self.getTransceivers(), self.sctp):
-            if endpoint is not None and endpoint.mid == mid:
-                return _transport_of(_dtls_of(endpoint))
-        return None
+        endpoint = self._endpoint_of_mid(mid)
+        if endpoint is None:
+            return None
+        return transport_of(_aiortc.dtls_of(endpoint))
 
     def _transport_of_section(
         self, index: int, media: MediaDescription
     ) -> RTCIceTransport | None:
         if media.kind == "application":
-            return _transport_of(self.sctp.transport) if self.sctp else None
+            return transport_of(self.sctp.transport) if self.sctp else None
         for transceiver in self.getTransceivers():
             if _aiortc.mline_index(transceiver) == index:
-                return _transport_of(_dtls_of(transceiver))
+                return transport_of(_aiortc.dtls_of(transceiver))
         return None
-
-    def _update_failed_timer(self) -> None:
-        """
-        Close the connection some time after its path was lost: nothing else does, if
-        the peer is gone.
-        """
-        failed = self.iceConnectionState == "failed" and any(
-            x.state == "connected" for x in self._dtls_transports
-        )
-        if failed == (self._failed_time is not None):
-            return
-        self._failed_time = asyncio.get_running_loop().time() if failed else None
-        self._set_failed_timer()
-
-    def _update_ice_connection_state(self) -> None:
-        states = {x.state for x in self._transports}
-        if self._is_closed:
-            state = "closed"
-        elif "failed" in states:
-            state = "failed"
-        elif states == {"completed"}:
-            state = "completed"
-        elif "checking" in states:
-            state = "checking"
-        elif states and states <= {"connected", "completed"}:
-            state = "connected"
-        else:
-            state = "new"
-        self._set_ice_connection_state(state)
-        self._update_failed_timer()
-        # A connection that never came up has its first DTLS handshake after a restart.
-        if any(
-            dtls.state == "new" and dtls.transport.state == "completed"
-            for dtls in self._dtls_transports
-        ):
-            self._start_transports()
 
     def _waits_for_release(self) -> bool:
         """
@@ -392,12 +325,6 @@ class TransportOwner(_aiortc.RTCPeerConnection):
         return self._holding
 
 
-def _dtls_of(endpoint: _aiortc.Endpoint) -> aiortc.RTCDtlsTransport:
-    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
-        return endpoint.receiver.transport
-    return endpoint.transport
-
-
-def _transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
+def transport_of(dtls: aiortc.RTCDtlsTransport) -> RTCIceTransport:
     assert isinstance(dtls.transport, RTCIceTransport)
     return dtls.transport

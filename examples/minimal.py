@@ -14,7 +14,6 @@ def ufrag(pc: RTCPeerConnection) -> str:
 async def main() -> None:
     alice = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     bob = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    alice.createDataChannel("chat")
     completed = asyncio.Event()
 
     @alice.on("iceconnectionstatechange")
@@ -29,7 +28,7 @@ async def main() -> None:
         await bob.setLocalDescription()
         await alice.setRemoteDescription(bob.localDescription)
 
-    await negotiate()
+    alice.createDataChannel("chat")
     await completed.wait()
     print("before:", ufrag(alice))
 

@@ -52,10 +52,9 @@ async def time_of_loss(transport: RTCIceTransport) -> float:
     """
     Wait until a path is lost, and return the time since its consent was last renewed.
     """
-    # Until then nothing else changes.
     history = states_of(transport)
     await until(lambda: transport.state == "failed", timeout=70)
-    assert history == ["completed", "failed"]
+    assert set(history[:-1]) <= {"completed", "disconnected"}
     renewed = active(transport).connection.consent_time
     assert renewed is not None
     return asyncio.get_running_loop().time() - renewed

@@ -37,7 +37,6 @@ import errno
 import functools
 import gc
 import heapq
-import inspect
 import ipaddress
 import itertools
 import os
@@ -63,6 +62,8 @@ import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport
 from aioice import stun
 from OpenSSL import SSL
+
+from .places import Places
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -394,7 +395,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.errors.append(": ".join(parts))
 
 
-class Network:
+class Network(Places):
     """
     Hosts, and the paths between them.
 
@@ -448,24 +449,6 @@ class Network:
         Return the addresses which a host has.
         """
         return self._hosts[name].addresses[:]
-
-    def at(self, name: str, kind: type[T]) -> type[T]:
-        """
-        Return a subclass whose public methods run on a host, whoever calls them.
-
-        :param name: The name of the host.
-        :param kind: The class, such as :class:`RTCPeerConnection`.
-        """
-        namespace: dict[str, Any] = {}
-        for base in reversed(kind.__mro__):
-            if base is object or base.__module__.startswith("pyee"):
-                continue
-            for key, value in vars(base).items():
-                if isinstance(value, types.FunctionType) and (
-                    key == "__init__" or not key.startswith("_")
-                ):
-                    namespace[key] = self._on_host(name, value)
-        return type(kind.__name__, (kind,), namespace)
 
     def cut(self, *ends: str) -> None:
         """
@@ -701,24 +684,6 @@ class Network:
             if address in self._owners:
                 names.add(self._owners[address].name)
         return any(ends <= names for ends in rules)
-
-    def _on_host(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            with self.host(name):
-                return await function(*args, **kwargs)
-
-        @functools.wraps(function)
-        def synchronous(*args: Any, **kwargs: Any) -> Any:
-            with self.host(name):
-                result = function(*args, **kwargs)
-            return resume(result) if inspect.iscoroutine(result) else result
-
-        async def resume(coroutine: Coroutine[Any, Any, Any]) -> Any:
-            with self.host(name):
-                return await coroutine
-
-        return asynchronous if inspect.iscoroutinefunction(function) else synchronous
 
     def _port(self, address: str, wanted: int) -> int:
         if wanted:

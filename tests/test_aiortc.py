@@ -27,15 +27,17 @@ ROOMS = {
     "rtcpeerconnection": 2,
     "session": 3,
     "transports": 4,
-    "recovery": 5,
-    "negotiation": 5,
-    "ice": 5,
-    "stats": 5,
-    "_aiortc": 6,
-    "rtcconfiguration": 7,
-    "_tasks": 7,
-    "_version": 7,
-    "exceptions": 8,
+    "paths": 5,
+    "recovery": 6,
+    "negotiation": 6,
+    "ice": 6,
+    "stats": 6,
+    "_aiortc": 7,
+    "rtcconfiguration": 8,
+    "states": 8,
+    "_tasks": 8,
+    "_version": 8,
+    "exceptions": 9,
 }
 """
 The rooms of the package: each imports from rooms with a higher number only, or from
@@ -48,7 +50,11 @@ FORBIDDEN = {
 }
 "Beside the other rooms: no sockets in negotiation, no negotiation in ice."
 
-STANDARD_LIBRARY_ONLY = {"negotiation/signaling.py", "negotiation/needed.py"}
+STANDARD_LIBRARY_ONLY = {
+    "negotiation/signaling.py",
+    "negotiation/needed.py",
+    "states.py",
+}
 
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[str]:

@@ -6,10 +6,10 @@ section 3.5.1, RFC 9143 section 7).
 import re
 
 import pytest
-from aiortc import RTCSessionDescription
+from aiortc import RTCBundlePolicy, RTCSessionDescription
 from aiortc.sdp import GroupDescription, SessionDescription
 
-from aiortc_restart import AudioStreamTrack, RTCPeerConnection
+from aiortc_restart import AudioStreamTrack, RTCConfiguration, RTCPeerConnection
 from aiortc_restart.negotiation import bundle
 
 from .calls import (
@@ -315,3 +315,30 @@ def test_share_tag_section_unknown() -> None:
     assert shared.media[0].ice == shared.media[1].ice
     restore()
     assert str(shared) == before
+
+
+async def test_max_bundle_owner(network: Network) -> None:
+    """
+    With `max-bundle` the BUNDLE-tag need not be that which made the transport.
+    """
+    configuration = RTCConfiguration(
+        iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
+    )
+    async with connected_pair(
+        network,
+        configuration=configuration,
+        prepare=lambda offerer, answerer: (
+            offerer.addTrack(AudioStreamTrack()),
+            offerer.addTrack(Pictures()),
+            # Its section is the second one of the offer.
+            answerer.addTrack(Pictures()),
+        ),
+    ) as pair:
+        both = (pair.offerer, pair.answerer)
+        for _ in range(2):
+            await flowing(*both)
+            await restart(*both)
+            await negotiate(*reversed(both))
+            await pair.exchange()
+        for pc in both:
+            assert len(pc._made_transports) == len(pc._dtls_transports) == 1

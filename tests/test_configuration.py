@@ -6,6 +6,7 @@ import aiortc
 import pytest
 
 from aiortc_restart import RTCConfiguration, RTCIceServer, RTCPeerConnection
+from aiortc_restart.rtcconfiguration import TIMES
 
 from .calls import ice_transport, path, restart
 from .network import Network
@@ -18,9 +19,11 @@ EXPIRY = 45.0
 
 def test_defaults() -> None:
     """
-    A restart has 39.5 seconds (RFC 8863 section 3), a failed connection a minute.
+    A restart has 39.5 seconds (RFC 8863 section 3), a failed connection a minute, and
+    five seconds of silence are a disconnection.
     """
     configuration = RTCConfiguration()
+    assert configuration.iceDisconnectedTimeout == 5.0
     assert configuration.iceRestartTimeout == 39.5
     assert configuration.iceFailedTimeout == 60.0
 
@@ -36,8 +39,8 @@ def test_base_options() -> None:
     assert RTCConfiguration(servers).iceServers is servers
 
 
-@pytest.mark.parametrize("name", ["iceRestartTimeout", "iceFailedTimeout"])
-@pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan"), "5", [5]])
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("value", [0, -1.0, True, float("inf"), float("nan"), "5", [5]])
 def test_invalid(name: str, value: object) -> None:
     """
     A time is a positive number of seconds, or the error names the option.
@@ -47,7 +50,7 @@ def test_invalid(name: str, value: object) -> None:
         RTCConfiguration(**options)
 
 
-@pytest.mark.parametrize("name", ["iceRestartTimeout", "iceFailedTimeout"])
+@pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize("value", [None, 1, 0.25])
 def test_valid(name: str, value: float | None) -> None:
     """
@@ -67,9 +70,9 @@ async def test_base_class(network: Network) -> None:
         history = states(pair.offerer)
         network.cut()
         await asyncio.sleep(EXPIRY)
-        assert history.connection == ["connected", "failed"]
+        assert history.connection == ["connected", "disconnected", "failed"]
         await asyncio.sleep(60)
-        assert history.connection == ["connected", "failed", "closed"]
+        assert history.connection[2:] == ["failed", "closed"]
 
 
 @pytest.mark.parametrize("seconds", [5.0, 39.5, None])
@@ -143,5 +146,7 @@ async def test_failed_timeout_recovered(network: Network) -> None:
         await asyncio.sleep(8)
         await restart(pair.offerer, pair.answerer)
         await asyncio.sleep(60)
-        assert history.connection == ["connected", "failed", "connecting", "connected"]
+        assert history.connection == [
+            *("connected", "disconnected", "failed", "connecting", "connected")
+        ]
         await pair.exchange()

@@ -35,7 +35,7 @@ async def test_requests(network: Network) -> None:
     Consent is asked for each 4 to 6 seconds, once each time, and never nominates.
     """
     # RFC 7675 section 5.1
-    async with connected_transports(network) as (alice, bob):
+    async with connected_transports(network, disconnectedTimeout=None) as (alice, bob):
         for transport in (alice, bob):
             network.log.clear()
             began = network.now
@@ -81,7 +81,7 @@ async def test_slow_round_trips(network: Network, round_trip: float) -> None:
     """
     A response counts however late it is, also when more requests are outstanding.
     """
-    async with connected_transports(network) as (alice, bob):
+    async with connected_transports(network, disconnectedTimeout=None) as (alice, bob):
         histories = [states_of(alice), states_of(bob)]
         network.delay(round_trip / 2)
         await asyncio.sleep(600)
@@ -120,7 +120,7 @@ async def test_rare_responses(network: Network) -> None:
     """
     One response in four is enough.
     """
-    async with connected_transports(network) as (alice, bob):
+    async with connected_transports(network, disconnectedTimeout=None) as (alice, bob):
         histories = [states_of(alice), states_of(bob)]
         seen = 0
 

@@ -177,7 +177,7 @@ async def test_settings_during_the_call(
         monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 20)
         network.cut()
         await asyncio.sleep(90)
-        assert alice.state == "completed"
+        assert alice.state == "disconnected"
         network.heal()
         renewed = network.now
         await until(lambda: (active(alice).connection.consent_time or 0) > renewed)

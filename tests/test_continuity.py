@@ -156,7 +156,7 @@ def add_slow_media(*pcs: RTCPeerConnection) -> None:
         pc.addTrack(Pictures(interval=0.5))
 
 
-@pytest.mark.parametrize("seconds", [2, 45], ids=["unnoticed", "failed"])
+@pytest.mark.parametrize("seconds", [2, 45], ids=["disconnected", "failed"])
 async def test_restart_of_a_dead_path(network: Network, seconds: int) -> None:
     """
     After a change of address a restart brings back the same call, with all messages.
@@ -172,7 +172,7 @@ async def test_restart_of_a_dead_path(network: Network, seconds: int) -> None:
             await asyncio.sleep(seconds / 20)
         assert received == []
         assert pair.offerer.iceConnectionState == (
-            "completed" if seconds == 2 else "failed"
+            "disconnected" if seconds == 2 else "failed"
         )
         await restart(*both)
         await until(lambda: len(received) == 20)

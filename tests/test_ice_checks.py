@@ -26,7 +26,7 @@ from .calls import ice_transport
 from .calls import switched as switched_calls
 from .network import Network
 from .probes import error_codes, open_prober
-from .utils import connected_pair, negotiate
+from .utils import connected_pair, negotiate, until
 
 # Checks of another generation
 
@@ -183,3 +183,25 @@ async def test_half_a_restart(
         assert prober.requests == []
         await pair.exchange()
         prober.close()
+
+
+async def test_other_ways_than_the_dead_path_come_first(network: Network) -> None:
+    """
+    After an outage the pairs which lead where the old one did are checked last.
+    """
+    network.readdress("alice", "10.0.1.1", "10.0.1.2", "10.0.1.3")
+    network.readdress("bob", "10.0.2.1", "10.0.2.2", "10.0.2.3")
+    async with connected_pair(network) as pair:
+        selected = ice_transport(pair.offerer).getSelectedCandidatePair()
+        assert selected is not None
+        dead = {selected.local.ip, selected.remote.ip}
+        for end in dead:
+            network.cut(end)
+        await until(lambda: pair.offerer.iceConnectionState == "disconnected")
+        began = network.now
+        await negotiate(pair.offerer, pair.answerer, iceRestart=True)
+        await until(lambda: pair.offerer.iceConnectionState == "completed")
+        assert network.now - began < 0.02
+        chosen = ice_transport(pair.offerer).getSelectedCandidatePair()
+        assert chosen is not None
+        assert dead.isdisjoint({chosen.local.ip, chosen.remote.ip})

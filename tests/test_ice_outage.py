@@ -3,12 +3,15 @@ After an outage: what was lost with the path is sent at once (DESIGN.md, D15).
 """
 
 import asyncio
+import functools
+import itertools
 from typing import Any
 
 import aiortc
 import pytest
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
+from aiortc_restart._aiortc import RTCSctpTransport
 
 from .calls import ice_transport
 from .calls import restart as restart_call
@@ -80,6 +83,192 @@ async def test_backlog_is_drained(network: Network) -> None:
         await until(lambda: len(received) == 300)
         # A window which grows by a packet a round trip would take 5 s.
         assert network.now - began < 3
+
+
+@pytest.mark.parametrize("seconds", [3.0, 8.0, 20.0])
+@pytest.mark.parametrize("busy", [True, False])
+async def test_blip(network: Network, seconds: float, busy: bool) -> None:
+    """
+    A path which heals by itself carries what has waited within a second, whatever
+    SCTP's timer says, and nothing is lost.
+    """
+    async with connected_pair(network) as pair:
+        network.delay(0.02)
+        await asyncio.sleep(11)
+        received = [
+            arrivals(network, pair.channel),
+            arrivals(network, pair.remote_channel),
+        ]
+        sent = 0
+
+        async def send(count: int) -> None:
+            nonlocal sent
+            for _ in range(count):
+                for channel in (pair.channel, pair.remote_channel):
+                    channel.send(str(sent))
+                sent += 1
+                await asyncio.sleep(0.01)
+
+        if busy:
+            await send(100)
+        network.cut()
+        if busy or seconds > 6:
+            # A short one is not noticed where nobody expects anything.
+            slow_timer(pair)
+        await send(10)
+        await asyncio.sleep(seconds - 0.1)
+        network.heal()
+        healed = network.now
+        await until(lambda: all(len(x) == sent for x in received))
+        assert network.now - healed < 1
+        await pair.exchange()
+
+
+BACKLOG = 3200
+"How many messages pile up in 8 s with 400 a second."
+
+
+@pytest.mark.parametrize("size", [20, 100, 1000])
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_backlog_of_small_messages(
+    network: Network, size: int, restarted: bool
+) -> None:
+    """
+    What eight seconds have held back is there within one, in full packets, while more
+    is being sent.
+    """
+    # RFC 9260 section 6.10
+    async with connected_pair(network) as pair:
+        network.delay(0.005)
+        await asyncio.sleep(11)
+        received: list[object] = []
+        pair.remote_channel.on("message", received.append)
+        times = arrivals(network, pair.remote_channel)
+        sent = 0
+
+        async def send(seconds: float) -> None:
+            nonlocal sent
+            for _ in range(round(seconds * 400)):
+                pair.channel.send(sent.to_bytes(size))
+                sent += 1
+                await asyncio.sleep(1 / 400)
+
+        await send(2)
+        network.cut()
+        await send(8)
+        arrived = len(received)
+        assert sent - arrived >= BACKLOG
+        network.heal()
+        backlog = sent
+        sending = asyncio.create_task(send(2))
+        if restarted:
+            await restart_call(pair.offerer, pair.answerer)
+        began = network.now
+        packets = len(network.log)
+        await until(lambda: len(received) >= backlog, timeout=3)
+        if restarted:
+            assert times[arrived] - began < 0.1
+        assert network.now - began < (1 if restarted else 1.5)
+        packets = len(network.log) - packets
+        # Each is acknowledged.
+        assert packets < 2.2 * (BACKLOG * (size + 16) / 1100 + 2 * 400)
+        await sending
+        await until(lambda: len(received) == sent)
+        assert received == [x.to_bytes(size) for x in range(sent)]
+
+
+async def test_backlog_is_taken_in_parts(network: Network) -> None:
+    """
+    An application which waits for its buffer to empty is not told so too early.
+    """
+    async with connected_pair(network, configuration=PATIENT) as pair:
+        network.delay(0.05)
+        network.cut()
+        for _ in range(3000):
+            pair.channel.send(b"x" * 100)
+        await asyncio.sleep(45)
+        amounts: list[int] = []
+        network.heal()
+        await restart_call(pair.offerer, pair.answerer)
+        while pair.channel.bufferedAmount:
+            amounts.append(pair.channel.bufferedAmount)
+            await asyncio.sleep(0.01)
+        assert len(amounts) > 10
+        drops = [a - b for a, b in itertools.pairwise(amounts)]
+        assert max(drops) < 150_000
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_live_path_is_the_base_s(network: Network, loss: float) -> None:
+    """
+    Without an outage, SCTP is what the base's is, message by message.
+    """
+    async with connected_pair(network) as pair:
+        network.delay(0.02)
+        network.loss(loss)
+        recovered: list[float] = []
+        for pc in (pair.offerer, pair.answerer):
+            ice_transport(pc).on("recovered", lambda: recovered.append(network.now))
+        received: list[object] = []
+        pair.remote_channel.on("message", received.append)
+        for number in range(2000):
+            pair.channel.send(str(number))
+            await asyncio.sleep(0.005)
+        await until(lambda: len(received) == 2000, timeout=120)
+        assert recovered == []
+        for pc in (pair.offerer, pair.answerer):
+            assert isinstance(pc.sctp, RTCSctpTransport)
+            assert not pc.sctp._catching_up
+
+
+async def test_unreliable_messages(network: Network) -> None:
+    """
+    What may not be sent again is given up, and what comes later arrives.
+    """
+    async with connected_pair(
+        network, configuration=PATIENT, ordered=False, maxRetransmits=0
+    ) as pair:
+        received: list[object] = []
+        pair.remote_channel.on("message", received.append)
+        network.cut()
+        for number in range(500):
+            pair.channel.send(f"lost {number}")
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(35)
+        network.heal()
+        await restart_call(pair.offerer, pair.answerer)
+        for number in range(100):
+            pair.channel.send(str(number))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert [x for x in received if "lost" not in str(x)] == [
+            str(x) for x in range(100)
+        ]
+        assert pair.channel.bufferedAmount == 0
+
+
+async def test_channel_opened_and_closed_meanwhile(network: Network) -> None:
+    """
+    Channels which are opened and closed in an outage are so after it.
+    """
+    async with connected_pair(network, configuration=PATIENT) as pair:
+        second = pair.offerer.createDataChannel("second")
+        await until(lambda: second.readyState == "open")
+        opened: list[aiortc.RTCDataChannel] = []
+        pair.answerer.on("datachannel", opened.append)
+        network.cut()
+        await asyncio.sleep(5)
+        third = pair.offerer.createDataChannel("third")
+        second.close()
+        await asyncio.sleep(40)
+        network.heal()
+        await restart_call(pair.answerer, pair.offerer)
+        await until(lambda: third.readyState == "open" and len(opened) == 1)
+        await until(lambda: second.readyState == "closed")
+        messages: list[object] = []
+        opened[0].on("message", messages.append)
+        third.send("last")
+        await until(lambda: messages == ["last"])
 
 
 async def test_nothing_is_sent_twice_without_an_outage(network: Network) -> None:
@@ -157,3 +346,67 @@ async def test_same_association_after_an_outage(network: Network) -> None:
         assert after == before
         assert handshakes > 0
         assert sum(x.data[:1] == b"\x16" for x in network.log) == handshakes
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.2])
+@pytest.mark.parametrize("by_offerer", [True, False])
+async def test_restart_right_after_the_cut(
+    network: Network, seconds: float, by_offerer: bool
+) -> None:
+    """
+    What was lost just before a restart comes over the new pair at once, though nobody
+    can know yet that the old one is dead.
+    """
+    async with connected_pair(network) as pair:
+        network.delay(0.005)
+        await asyncio.sleep(11)
+        received = [
+            arrivals(network, pair.channel),
+            arrivals(network, pair.remote_channel),
+        ]
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            while True:
+                for channel in (pair.channel, pair.remote_channel):
+                    channel.send(str(sent))
+                sent += 1
+                await asyncio.sleep(0.02)
+
+        sending = asyncio.create_task(send())
+        await asyncio.sleep(1)
+        slow_timer(pair)
+        network.readdress("alice", "10.0.1.1", "10.0.3.1")
+        network.cut("10.0.1.1", "bob")
+        cut = network.now
+        await asyncio.sleep(seconds)
+        peers = [pair.offerer, pair.answerer]
+        await restart_call(*(peers if by_offerer else peers[::-1]))
+        switch = network.now
+        await asyncio.sleep(1)
+        sending.cancel()
+        for times in received:
+            first = min(x for x in times if x > cut + 0.01)
+            assert first - switch < 0.1
+        await asyncio.sleep(0.1)
+        assert [len(x) for x in received] == [sent] * 2
+
+
+async def test_restart_of_a_slow_living_path(network: Network) -> None:
+    """
+    A path which is alive and slow is not taken for a dead one when it is left.
+    """
+    async with connected_pair(network) as pair:
+        events: list[str] = []
+        for pc in (pair.offerer, pair.answerer):
+            for name in ("recovered", "suspected"):
+                ice_transport(pc).on(name, functools.partial(events.append, name))
+        for delay in (0.02, 0.1, 0.4):
+            network.delay(delay)
+            await asyncio.sleep(11)
+            events.clear()
+            await restart_call(pair.offerer, pair.answerer)
+            await asyncio.sleep(3)
+            assert events == []
+        network.delay(0)

@@ -49,7 +49,7 @@ async def test_states(network: Network) -> None:
     await until(lambda: alice.state == bob.state == "failed", timeout=40)
     network.heal()
     await restart(alice, bob)
-    expected += ["failed", "checking", "completed"]
+    expected += ["disconnected", "failed", "checking", "completed"]
     assert histories == [expected] * 2
     await asyncio.gather(alice.stop(), bob.stop())
     assert histories == [[*expected, "closed"]] * 2
@@ -109,9 +109,11 @@ async def test_states_of_a_call_whose_path_is_lost(network: Network) -> None:
         await restart_call(*peers)
         await pair.exchange()
         for history in histories:
-            assert history.ice == ["completed", "failed", "checking", "completed"]
+            assert history.ice == [
+                *("completed", "disconnected", "failed", "checking", "completed")
+            ]
             assert history.connection == [
-                *("connected", "failed", "connecting", "connected")
+                *("connected", "disconnected", "failed", "connecting", "connected")
             ]
 
 
@@ -259,7 +261,7 @@ async def test_failed_connection_closes(
         failed = network.now
         if seconds is None:
             await asyncio.sleep(1000)
-            assert history.connection == ["connected", "failed"]
+            assert history.connection == ["connected", "disconnected", "failed"]
             network.heal()
             await restart_call(pair.offerer, pair.answerer)
             await pair.exchange()
@@ -287,7 +289,8 @@ async def test_failed_connection_is_restarted_in_vain(network: Network) -> None:
         await until(lambda: history.connection[-1] == "closed", timeout=100)
         assert network.now - began == pytest.approx(69.5, abs=0.3)
         assert history.connection == [
-            *("connected", "failed", "connecting", "failed", "closed")
+            *("connected", "disconnected", "failed"),
+            *("connecting", "failed", "closed"),
         ]
 
 

@@ -1,5 +1,5 @@
 """
-An offer which meets our own rolls that back first, in one step (webrtc-pc
+An offer of the peer's that meets ours: ours is rolled back for it (webrtc-pc
 #dom-peerconnection-setremotedescription).
 """
 
@@ -8,171 +8,201 @@ import asyncio
 import pytest
 from aiortc.exceptions import OperationError
 
-from aiortc_restart import RTCPeerConnection
+from aiortc_restart import InvalidStateError, RTCPeerConnection, RTCSessionDescription
 
 from .calls import (
-    RETIREMENT,
     SETTLING,
     answered,
     edited,
     ice_transport,
     offered,
+    path,
     paths,
-    peers,
-    restart,
     switched,
+    ufrag_of,
 )
-from .media import Pictures, flowing
+from .media import add_media
 from .network import Network
-from .snapshots import nothing_changes, slots, watch_slots
-from .utils import connected_pair, credentials, negotiate, states
+from .snapshots import snapshot
+from .utils import Pair, connected_pair, credentials, negotiate, sdp_edit, states
 
-CODECS = r"opus/48000/2|G722/8000|PCM[AU]/8000"
+ROLLBACK = RTCSessionDescription(sdp="", type="rollback")
 
 
-async def test_first(network: Network) -> None:
+def prepare(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
+    offerer.addTransceiver("audio")
+
+
+async def finish(pair: Pair) -> None:
     """
-    In the first negotiation the polite peer takes the other's offer, and then makes its
-    own.
+    Answer the answerer's offer, by whoever has it, and use what it has brought.
     """
-    async with peers(network) as (impolite, polite):
-        for pc in (impolite, polite):
-            pc.addTrack(Pictures())
-            pc.createDataChannel("test")
-            pc.addTransceiver("audio", "recvonly")
-        watch_slots(impolite, polite)
-        history = states(polite)
-        offer = await offered(impolite)
-        await offered(polite)
-        answer = await answered(polite, offer)
-        await impolite.setRemoteDescription(answer)
-        assert history.signaling == [
-            "stable",
-            "have-local-offer",
-            "stable",
-            "have-remote-offer",
-            "stable",
-        ]
-        await switched(impolite, polite)
-        await flowing(impolite, polite)
-        # Both had the same to say: it is not asked for again.
-        await asyncio.sleep(SETTLING)
-        assert history.negotiationneeded == 1
-        await restart(polite, impolite)
-        assert network.sockets("alice") <= 2
+    await pair.offerer.setLocalDescription()
+    await pair.answerer.setRemoteDescription(pair.offerer.localDescription)
+    await switched(pair.offerer, pair.answerer)
+    await pair.exchange()
 
 
-async def test_one_step(network: Network) -> None:
+@pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
+async def test_one_step(network: Network, restarts: bool) -> None:
     """
-    Nothing else has its turn between the rollback and the offer.
+    It is one step: our offer goes, theirs comes, and no other step is in between.
     """
-    async with connected_pair(network) as pair:
-        pc = pair.answerer
-        offer = await offered(pair.offerer)
-        await offered(pc)
-        order: list[str] = []
-        pc.on("signalingstatechange", lambda: order.append(pc.signalingState))
-        pc.on("negotiationneeded", lambda: order.append("negotiationneeded"))
-        pc.restartIce()
-
-        async def create() -> None:
-            await pc.createAnswer()
-            order.append("answer")
-
-        await asyncio.gather(pc.setRemoteDescription(offer), create())
-        await asyncio.sleep(SETTLING)
-        assert order == ["stable", "have-remote-offer", "answer"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement"),
-    [
-        ("^(.*\r\n)*", ""),
-        ("^a=ice-pwd:.*\r\n", ""),
-        ("^a=ice-ufrag:.*\r\n", "a=ice-ufrag:-\r\n"),
-        ("^a=fingerprint:.*\r\n", ""),
-        ("^m=application", "m=audio 9 UDP/TLS/RTP/SAVPF x"),
-    ],
-)
-async def test_not_valid(network: Network, pattern: str, replacement: str) -> None:
-    """
-    An offer which is not valid rolls nothing back.
-    """
-    async with connected_pair(network) as pair:
-        pc, other = pair.offerer, pair.answerer
-        offer = await offered(pc, iceRestart=True)
-        bad = edited(await other.createOffer(), pattern, replacement)
-        with nothing_changes(pc), pytest.raises(ValueError, match=r"."):
-            await pc.setRemoteDescription(bad)
-        assert pc.signalingState == "have-local-offer"
-        await pc.setRemoteDescription(await answered(other, offer))
-        await switched(pc, other)
-        await pair.exchange()
-
-
-@pytest.mark.parametrize("restarts", ["iceRestart", "restartIce", "plain"])
-async def test_not_applicable(network: Network, restarts: str) -> None:
-    """
-    After an offer which fails while it is applied our own has been rolled back: the
-    state is stable, and what is needed is asked for again.
-    """
-
-    def prepare(*pcs: RTCPeerConnection) -> None:
-        for pc in pcs:
-            pc.addTransceiver("audio")
-
     async with connected_pair(network, prepare=prepare) as pair:
-        pc, other = pair.offerer, pair.answerer
-        watch_slots(pc)
-        before = paths(pc)
-        if restarts == "restartIce":
-            pc.restartIce()
-        await asyncio.sleep(SETTLING)
-        history = states(pc)
-        bad = edited(await other.createOffer(iceRestart=True), CODECS, "unknown/8000")
-        await offered(pc, iceRestart=restarts == "iceRestart")
-        with pytest.raises(OperationError):
-            await pc.setRemoteDescription(bad)
-        assert history.signaling == ["stable", "have-local-offer", "stable"]
-        assert slots(pc) == ["offer", "answer", None, None]
-        await asyncio.sleep(SETTLING)
-        assert history.negotiationneeded == (1 if restarts == "restartIce" else 0)
-        assert paths(pc) == before
-        assert network.sockets("alice") == 1
-        assert not ice_transport(pc).restarting
+        pc = pair.offerer
+        before, history = snapshot(pc), states(pc)
+        offer = await offered(pair.answerer, iceRestart=restarts)
+        add_media(pc)
+        await offered(pc, iceRestart=True)
+        steps = [
+            asyncio.create_task(pc.setRemoteDescription(offer)),
+            asyncio.create_task(pc.setLocalDescription()),
+        ]
+        await asyncio.gather(*steps)
+        assert history.signaling == [
+            *("stable", "have-local-offer", "stable"),
+            *("have-remote-offer", "stable"),
+        ]
+        assert pc.localDescription.type == "answer"
+        assert pc.currentRemoteDescription == pc.remoteDescription
+        assert pc.pendingLocalDescription is None
+        await pair.answerer.setRemoteDescription(pc.localDescription)
+        await switched(pc, pair.answerer)
+        ufrag, _ = path(ice_transport(pc))
+        assert (ufrag in before["slots"][0].sdp) != restarts
         await pair.exchange()
-        await negotiate(pc, other)
-        await restart(other, pc)
 
 
-@pytest.mark.parametrize("theirs", ["restart", "plain"])
-async def test_glare(network: Network, theirs: str) -> None:
+INVALID = {
+    "fmt": ("^m=audio .*", "m=audio 9 UDP/TLS/RTP/SAVPF x"),
+    "media": ("^m=audio .*", "m=audio"),
+    "no-ufrag": (r"^a=ice-ufrag:.*\n", ""),
+    "no-pwd": (r"^a=ice-pwd:.*\n", ""),
+    "short-ufrag": (r"^a=ice-ufrag:.*", "a=ice-ufrag:abc"),
+    "pwd-grammar": (r"^a=ice-pwd:.*", "a=ice-pwd:" + 30 * "!"),
+    "no-fingerprint": (r"^a=fingerprint:.*\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+async def test_invalid(network: Network, name: str) -> None:
     """
-    A restart which loses against the peer's offer is offered again, with yet other
-    credentials, unless that offer was a restart, too.
+    An offer that cannot be parsed, or has no valid credentials, rolls nothing back: the
+    answer to our offer is still welcome.
+    """
+    async with connected_pair(network, prepare=prepare) as pair:
+        pc = pair.offerer
+        theirs = await offered(pair.answerer, iceRestart=True)
+        pc.addTransceiver("video")
+        pc.restartIce()
+        await offered(pc)
+        before, history = snapshot(pc), states(pc)
+        with pytest.raises(ValueError):
+            await pc.setRemoteDescription(edited(theirs, *INVALID[name]))
+        await asyncio.sleep(SETTLING)
+        assert snapshot(pc) == before
+        assert history.signaling == ["have-local-offer"]
+        assert history.negotiationneeded == 0
+        await pair.answerer.setRemoteDescription(pc.localDescription)
+        await pair.answerer.setLocalDescription()
+        await pc.setRemoteDescription(pair.answerer.localDescription)
+        await switched(pc, pair.answerer)
+        await pair.exchange()
+
+
+@pytest.mark.parametrize("needed", ["restart", "media", "nothing"])
+async def test_not_applicable(network: Network, needed: str) -> None:
+    """
+    An offer that fails while it is applied leaves us in `stable`, with our offer rolled
+    back; what that was made for is asked for again.
+    """
+    async with connected_pair(network, prepare=prepare) as pair:
+        pc = pair.offerer
+        # Now all sections have the candidates of the one transport.
+        await negotiate(pc, pair.answerer)
+        before = snapshot(pc)
+        if needed == "restart":
+            pc.restartIce()
+        elif needed == "media":
+            pc.addTransceiver("video")
+        await asyncio.sleep(SETTLING)
+        theirs = await offered(pair.answerer)
+        await offered(pc, iceRestart=True)
+        history = states(pc)
+        with pytest.raises(OperationError):
+            await pc.setRemoteDescription(
+                edited(theirs, r"^a=rtpmap:(\d+) .*$", r"a=rtpmap:\1 unknown/8000")
+            )
+        assert history.signaling == ["have-local-offer", "stable"]
+        after = snapshot(pc)
+        if needed == "nothing":
+            assert after == before
+        assert after["slots"][0] == before["slots"][0]
+        assert after["slots"][2:] == [None, None]
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == (0 if needed == "nothing" else 1)
+        # The next good one works, theirs and then ours.
+        await pc.setRemoteDescription(theirs)
+        await pc.setLocalDescription()
+        await pair.answerer.setRemoteDescription(pc.localDescription)
+        await negotiate(pc, pair.answerer)
+        await switched(pc, pair.answerer)
+        await pair.exchange()
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == (0 if needed == "nothing" else 2)
+
+
+async def test_only_of_a_remote_offer(network: Network) -> None:
+    """
+    Our own offer does not roll theirs back, nor does an answer anything.
+    """
+    async with connected_pair(network) as pair:
+        pc = pair.offerer
+        ours = await pc.createOffer(iceRestart=True)
+        await pc.setRemoteDescription(await offered(pair.answerer))
+        before = snapshot(pc)
+        with pytest.raises(InvalidStateError, match="Cannot handle offer"):
+            await pc.setLocalDescription(ours)
+        answer = sdp_edit(pair.answerer.localDescription)
+        answer.type = "answer"
+        with pytest.raises(InvalidStateError, match="Cannot handle answer"):
+            await pc.setRemoteDescription(answer)
+        assert snapshot(pc) == before
+        # Without a description it is an answer.
+        await finish(pair)
+
+
+@pytest.mark.parametrize("remote", ["plain", "restart"])
+async def test_glare_with_restarts(network: Network, remote: str) -> None:
+    """
+    Of two restarts that meet one is rolled back; what the next offer or answer carries
+    are yet other credentials.
     """
     async with connected_pair(network) as pair:
         polite, impolite = pair.offerer, pair.answerer
         history = states(polite)
+        first = polite.localDescription
         polite.restartIce()
         await asyncio.sleep(SETTLING)
-        assert history.negotiationneeded == 1
-        lost = await offered(polite)
-        offer = await offered(impolite, iceRestart=theirs == "restart")
-        answer = await answered(polite, offer)
-        assert set(credentials(answer)).isdisjoint(credentials(lost))
+        rolled_back = await offered(polite)
+        theirs = await offered(impolite, iceRestart=remote == "restart")
+        answer = await answered(polite, theirs)
         await impolite.setRemoteDescription(answer)
+        await switched(polite, impolite)
+        assert (ufrag_of(answer) == ufrag_of(first)) == (remote == "plain")
+        assert set(credentials(answer)).isdisjoint(credentials(rolled_back))
         await asyncio.sleep(SETTLING)
+        # A restart by the peer is a restart, too.
+        assert history.negotiationneeded == (2 if remote == "plain" else 1)
+        second = await polite.createOffer()
+        assert (ufrag_of(second) == ufrag_of(answer)) == (remote == "restart")
+        assert set(credentials(second)).isdisjoint(credentials(rolled_back))
+        await polite.setLocalDescription(second)
+        await polite.setRemoteDescription(
+            await answered(impolite, polite.localDescription)
+        )
         await switched(polite, impolite)
-        assert history.negotiationneeded == (1 if theirs == "restart" else 2)
-        again = await offered(polite)
-        assert set(credentials(again)).isdisjoint(credentials(lost))
-        assert (credentials(again) == credentials(answer)) == (theirs == "restart")
-        await impolite.setRemoteDescription(again)
-        await impolite.setLocalDescription()
-        await polite.setRemoteDescription(impolite.localDescription)
-        await switched(polite, impolite)
-        await asyncio.sleep(RETIREMENT)
-        assert network.sockets("alice") == network.sockets("bob") == 1
-        assert history.negotiationneeded == (1 if theirs == "restart" else 2)
+        assert paths(polite)[0][0] == ufrag_of(second)
         await pair.exchange()
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == (2 if remote == "plain" else 1)

@@ -5,6 +5,7 @@ Whether negotiation is needed, decided and told without a connection (webrtc-pc
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,13 +102,21 @@ TABLE: dict[str, tuple[dict[str, Any], bool]] = {
             "local": answer("inactive"),
             "remote": offer("sendrecv"),
         },
+        True,
+    ),
+    "stopped, rejected here": (
+        {
+            "media": [Medium("0", "sendrecv", stopped=True)],
+            "local": replace(answer("inactive"), rejected={"0"}),
+            "remote": offer("sendrecv"),
+        },
         False,
     ),
     "stopped, rejected by the peer": (
         {
             "media": [Medium("0", "sendrecv", stopped=True)],
             "local": offer("sendrecv"),
-            "remote": answer("inactive"),
+            "remote": replace(answer("inactive"), rejected={"0"}),
         },
         False,
     ),

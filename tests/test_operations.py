@@ -65,6 +65,26 @@ async def test_part_of_a_step(network: Network) -> None:
         assert len(chain) == 1
 
 
+async def test_closed_and_cancelled(network: Network) -> None:
+    """
+    Who is cancelled just when the chain is closed is cancelled, and nothing complains.
+    """
+    chain = OperationsChain(lambda: None)
+
+    async def step() -> None:
+        async with chain.operation():
+            raise AssertionError("it had a turn")
+
+    async with chain.operation():
+        task = asyncio.create_task(step())
+        await asyncio.sleep(0)
+        chain.close(InvalidStateError("closed"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(chain) == 0
+
+
 async def test_close(network: Network) -> None:
     """
     close() ends what waits with an InvalidStateError, and does not wait itself.

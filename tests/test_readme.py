@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from examples import minimal
+from examples import minimal, perfect_negotiation
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,3 +51,10 @@ async def test_minimal() -> None:
     The program of the README runs, and ends by itself.
     """
     await asyncio.wait_for(minimal.main(), 60)
+
+
+async def test_perfect_negotiation() -> None:
+    """
+    The pattern of the README copes with offers and restarts which meet.
+    """
+    await asyncio.wait_for(perfect_negotiation.main(), 60)

@@ -110,8 +110,10 @@ async def description_of(
     if type == "rollback":
         return ROLLBACK
     if type == "offer":
-        if side == "local":
+        if side == "local" and pc.signalingState in ("stable", "have-local-offer"):
             return await pc.createOffer()
+        if side == "local" and pc.localDescription is not None:
+            return as_type(pc.localDescription, type)
         if pc.remoteDescription is not None and pc.remoteDescription.type == "offer":
             return pc.remoteDescription
         return await other.createOffer()
@@ -227,7 +229,7 @@ async def test_without_argument(network: Network, state: str) -> None:
         if state == "have-remote-pranswer":
             with (
                 nothing_changes(pc),
-                pytest.raises(InvalidStateError, match="Cannot handle offer"),
+                pytest.raises(InvalidStateError, match="Cannot create offer"),
             ):
                 await pc.setLocalDescription()
             return

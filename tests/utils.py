@@ -23,7 +23,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 import aiortc_restart
 
-from .network import Network
+from .places import Places
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ def candidates(description: RTCSessionDescription) -> list[RTCIceCandidate]:
 
 @contextlib.asynccontextmanager
 async def connected_pair(
-    network: Network | None = None,
+    network: Places | None = None,
     *,
     offerer: type[aiortc.RTCPeerConnection] = aiortc_restart.RTCPeerConnection,
     answerer: type[aiortc.RTCPeerConnection] = aiortc_restart.RTCPeerConnection,
@@ -123,7 +123,7 @@ async def connected_pair(
     """
     Connect two peers, open a data channel between them, and close them at the end.
 
-    :param network: The simulated network, on which the offerer is "alice" and the
+    :param network: The network, on which the offerer is "alice" and the
                     answerer "bob". Without it they are on the real one.
     :param offerer: The offerer's class.
     :param answerer: The answerer's class.
@@ -258,7 +258,10 @@ async def nothing_left_behind() -> AsyncIterator[None]:
         raise AssertionError("left behind: " + "\n".join(errors))
 
 
-def run_in_real_time(main: Coroutine[Any, Any, T]) -> T:
+def run_in_real_time(
+    main: Coroutine[Any, Any, T],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
     """
     Run a test on a real event loop, and assert that it leaves nothing behind.
     """
@@ -267,7 +270,8 @@ def run_in_real_time(main: Coroutine[Any, Any, T]) -> T:
         async with asyncio.timeout(TEST_LIMIT), nothing_left_behind():
             return await main
 
-    return asyncio.run(guarded())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(guarded())
 
 
 def sdp_edit(

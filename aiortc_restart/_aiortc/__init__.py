@@ -17,6 +17,7 @@ from .ice import (  # noqa: E402
     RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
+    forward_relay_errors,
     random_ice_string,
 )
 from .media import (  # noqa: E402
@@ -25,18 +26,19 @@ from .media import (  # noqa: E402
     RTCCertificate,
     RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCRtpTransceiver,
+    dissociate,
     end_track,
-    expect_overtaking,
     has_preferred_codecs,
     is_bundled,
     mline_index,
-    retransmit_now,
     role_kept,
     send_keyframe,
     set_mline_index,
 )
-from .saved import SavedConnection, Undone  # noqa: E402
+from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
+from .sctp import RTCSctpTransport  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -50,19 +52,22 @@ __all__ = [
     "RTCIceTransport",
     "RTCPeerConnection",
     "RTCRtpReceiver",
+    "RTCRtpSender",
     "RTCRtpTransceiver",
+    "RTCSctpTransport",
     "RemoteCandidates",
     "SavedConnection",
     "Undone",
     "check_requirements",
+    "dissociate",
+    "dtls_of",
     "end_track",
-    "expect_overtaking",
+    "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
     "missing_names",
     "mline_index",
     "random_ice_string",
-    "retransmit_now",
     "role_kept",
     "send_keyframe",
     "set_mline_index",

@@ -8,12 +8,14 @@ import aiortc
 import aiortc.sdp
 
 from .emitter import Emitter
+from .ice import RTCIceTransport
 from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
     RTCDtlsTransport,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCRtpTransceiver,
     set_mline_index,
 )
@@ -32,6 +34,7 @@ from .saved import (
     save_transceiver,
     save_transport,
 )
+from .sctp import RTCSctpTransport
 
 # No token of SDP, so that no m-section has it (RFC 8866 section 9).
 NO_MID = " "
@@ -42,6 +45,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     The base's connection: its slots as properties, its steps as hooks.
     """
 
+    # Whether a description is being applied.
+    _holding = False
     _stopped: tuple[aiortc.RTCRtpTransceiver, ...] = ()
     _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
 
@@ -159,6 +164,15 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
                 transceiver._headerExtensions = extensions
                 set_mline_index(transceiver, mline_index)
 
+    def _hide_owners(self) -> None:
+        """
+        Keep the base from taking the only transport for one that is bundled away: its
+        owner need not be the BUNDLE-tag. :meth:`_show_owners` undoes it.
+        """
+        if self.__configuration.bundlePolicy == aiortc.RTCBundlePolicy.MAX_BUNDLE:
+            for endpoint in self._endpoints():
+                endpoint._bundled = True
+
     def _hide_stopped(self) -> None:
         """
         Keep the base from using a stopped transceiver again for an m-section of the
@@ -200,6 +214,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
                 transceiver._setCurrentDirection(None)  # type: ignore[arg-type]
         self._unoffered = ()
 
+    def _show_owners(self) -> None:
+        give_each_transport_an_owner(self._endpoints())
+
     @contextmanager
     def _stopped_hidden(self) -> Iterator[None]:
         """
@@ -229,8 +246,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             if known is None and not (transceiver in kept or transceiver.sender.track):
                 self.__transceivers.remove(transceiver)
                 undone.transceivers.append(transceiver)
-                known = save_transceiver(transceiver)
-                known.track = None
             restore_transceiver(transceiver, known or self._as_made(transceiver))
             if track is not None and track is not transceiver.receiver.track:
                 undone.tracks.append(track)
@@ -250,7 +265,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self.__seenMids = saved.seen_mids.copy()
         self._set_pending_descriptions(saved.pending_local, saved.pending_remote)
 
-        give_each_transport_an_owner(self._endpoints())
+        self._show_owners()
         self._keep_used_transports()
         for dtls in self.__dtlsTransports:
             restore_transport(
@@ -298,7 +313,14 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         Take for the connection's transports those which something uses.
         """
-        used = {dtls_of(x) for x in self._endpoints()}
+        if self.__isClosed:
+            return
+        used = {
+            dtls_of(x)
+            for x in self._endpoints()
+            # One that was stopped before it was offered will never use it.
+            if x.mid is not None or not getattr(x, "stopped", False)
+        }
         self.__dtlsTransports = used
         self.__iceTransports = {x.transport for x in used}
         self._update_states()
@@ -339,7 +361,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def _update_states(self) -> None:
         self.__updateIceGatheringState()
-        self.__updateIceConnectionState()
         self.__updateConnectionState()
 
     # Steps
@@ -363,7 +384,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         if not self.__isClosed and self.__closeTask is None:
             self.__closeTask = asyncio.ensure_future(self.close())
 
-    def _create_ice_transport(self) -> aiortc.RTCIceTransport:
+    def _create_ice_transport(self) -> RTCIceTransport:
         raise NotImplementedError
 
     def _start_transports(self) -> None:
@@ -387,15 +408,31 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             self.__signalingState = state
         return changed
 
-    def _set_ice_connection_state(self, state: str) -> None:
-        if state != self.__iceConnectionState:
-            self.__iceConnectionState = state
-            self.emit("iceconnectionstatechange")
+    def _derive_states(self) -> Callable[[], None]:
+        """
+        Compute the states, and return what fires their events.
+        """
+        raise NotImplementedError
 
-    def _update_connection_state(self) -> None:
-        super().__updateConnectionState()
+    def _set_states(self, ice: str, connection: str) -> list[str]:
+        """
+        Change the connection's states, and return the events to be fired.
+        """
+        events = []
+        if ice != self.__iceConnectionState:
+            self.__iceConnectionState = ice
+            events.append("iceconnectionstatechange")
+        if connection != self.__connectionState:
+            self.__connectionState = connection
+            events.append("connectionstatechange")
+        return events
 
-    def _update_ice_connection_state(self) -> None:
+    def _set_gathering_state(self, state: str) -> None:
+        if state != self.__iceGatheringState:
+            self.__iceGatheringState = state
+            self.emit("icegatheringstatechange")
+
+    def _update_ice_gathering_state(self) -> None:
         raise NotImplementedError
 
     def _validate_description(
@@ -433,8 +470,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         iceTransport = self._create_ice_transport()
         self.__iceTransports.add(iceTransport)
         iceTransport.iceGatherer.on("statechange", self.__updateIceGatheringState)
-        iceTransport.on("statechange", self.__updateIceConnectionState)
-        iceTransport.on("statechange", self.__updateConnectionState)
+        iceTransport.state_changed = self._derive_states
 
         dtlsTransport = RTCDtlsTransport(iceTransport, self.__certificates)
         dtlsTransport.on("statechange", self.__updateConnectionState)
@@ -451,6 +487,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         else:
             super().__createSctpTransport()
         assert self.__sctp is not None
+        self.__sctp.__class__ = RTCSctpTransport
         self._origins[self.__sctp] = self.__sctp.transport, self.__sctp._bundled
 
     async def __gather(self) -> None:
@@ -466,6 +503,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         transceiver = super().__createTransceiver(direction, kind, sender_track)
         # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
+        transceiver.sender.__class__ = RTCRtpSender
         transceiver.__class__ = RTCRtpTransceiver
         assert isinstance(transceiver, RTCRtpTransceiver)
         transceiver._changed = self._transceiver_changed
@@ -481,10 +519,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             super().__setSignalingState(state)
 
     def __updateConnectionState(self) -> None:
-        self._update_connection_state()
+        self._derive_states()()
 
     def __updateIceConnectionState(self) -> None:
-        self._update_ice_connection_state()
+        self._derive_states()()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

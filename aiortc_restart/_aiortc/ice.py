@@ -1,10 +1,11 @@
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 import aioice
 import aioice.candidate
 import aioice.ice
 import aioice.stun
+import aioice.turn
 import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
@@ -46,6 +47,14 @@ class Connection(aioice.Connection):
     @property
     def _nominating_components(self) -> set[int]:
         return self._nominating
+
+    @property
+    def _pairs(self) -> list[aioice.ice.CandidatePair]:
+        return self._check_list
+
+    @property
+    def _sockets(self) -> list[aioice.ice.StunProtocol]:
+        return self._protocols
 
     @property
     def remotes(self) -> RemoteCandidates:
@@ -117,6 +126,16 @@ class Connection(aioice.Connection):
                     future.set_exception(aioice.stun.TransactionTimeout())
 
 
+def forward_relay_errors(protocol: aioice.ice.StunProtocol) -> None:
+    """
+    Let a socket to a TURN server report its errors to the protocol which uses it, as
+    other sockets do.
+    """
+    if isinstance(protocol.transport, aioice.turn.TurnTransport):
+        client = protocol.transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
+        client.error_received = protocol.error_received
+
+
 async def _refuse_request(*args: object, **kwargs: object) -> NoReturn:
     raise aioice.stun.TransactionTimeout
 
@@ -160,5 +179,22 @@ class RTCIceTransport(Emitter, aiortc.RTCIceTransport):
     The base's transport, with its state open to subclasses.
     """
 
+    def __init__(self, gatherer: aiortc.RTCIceGatherer) -> None:
+        super().__init__(gatherer)
+        self.state_changed: Callable[[], Callable[[], None]] = lambda: lambda: None
+        """
+        Called with a new state, before its event; what it returns is called after that
+        (webrtc-pc #dom-rtcicetransport-onstatechange).
+        """
+
     def _set_state(self, state: str) -> None:
-        self.__setState(state)
+        if state == self.__state:
+            return
+        self.__state = state
+        fire_events = self.state_changed()
+        self.emit("statechange")
+        fire_events()
+        if state == "closed":
+            # As in the base, to facilitate garbage collection.
+            self.iceGatherer.remove_all_listeners()
+            self.remove_all_listeners()

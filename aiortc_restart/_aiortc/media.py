@@ -5,16 +5,26 @@ from contextlib import contextmanager
 import aiortc
 import aiortc.rtcrtpparameters
 import aiortc.rtcrtpreceiver
-import aiortc.rtcsctptransport
 import aiortc.rtp
-import OpenSSL.SSL
+from aiortc.codecs import is_rtx
 from aiortc.exceptions import InvalidStateError
+from aiortc.rate import RemoteBitrateEstimator
+from aiortc.rtcrtpreceiver import NackGenerator
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import RTP_HISTORY_SIZE
+from aiortc.utils import uint16_add
 
-USERDATA_MAX_LENGTH = aiortc.rtcsctptransport.USERDATA_MAX_LENGTH
+PATIENCE_MS = 1000
+"""
+How long, in milliseconds, a picture waits for a packet that is missing: a sender that
+has it still sends it again within a round trip.
+"""
 
-# "Arbitrarily high" (RFC 9260 section 7.2.1); the base takes the peer's first window.
-INITIAL_SSTHRESH = 1024 * 1024
-
+PAUSE_LOSS = 10
+"""
+With how many packets missing a pause of that length is an outage, and not one of those
+of a video which changes rarely.
+"""
 
 NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
@@ -76,7 +86,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         """
         Permanently stops the :class:`RTCRtpTransceiver`.
 
-        Its m-section becomes inactive with the next negotiation.
+        Its m-section is rejected in the next negotiation (RFC 9429 section 5.2.2).
         """
         if not self.stopped:
             await super().stop()
@@ -85,8 +95,15 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     """
-    The base's receiver, whose track outlives an RTCP BYE.
+    The base's receiver, whose track outlives an RTCP BYE, and whose picture does not
+    wait for what is lost for good.
     """
+
+    _arrival = 0
+    "When the last packet has come, in milliseconds."
+
+    _blocked: tuple[int | None, int] = None, 0
+    "At which packet the picture waits, and since when, in milliseconds."
 
     async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
         # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
@@ -95,6 +112,73 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         # the DTLS transport does.
         if not isinstance(packet, aiortc.rtp.RtcpByePacket):
             await super()._handle_rtcp_packet(packet)
+
+    async def _handle_rtp_packet(
+        self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int
+    ) -> None:
+        nack = self.__nack_generator
+        codec = self.__codecs.get(packet.payload_type)
+        if nack is not None and codec is not None and not is_rtx(codec):
+            if self._is_stale(nack, packet.sequence_number, arrival_time_ms):
+                self._start_anew(nack)
+                # The loss of more than a picture (RFC 4585 section 6.3.1).
+                await self._send_rtcp_pli(packet.ssrc)
+            self._arrival = arrival_time_ms
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    async def request_keyframe(self) -> None:
+        """
+        Ask those whose pictures are received for a whole one.
+        """
+        if self.__nack_generator is not None:
+            for ssrc in list(self.__remote_streams):
+                if ssrc not in self.__rtx_ssrc:
+                    await self._send_rtcp_pli(ssrc)
+
+    def _is_stale(self, nack: NackGenerator, number: int, arrival: int) -> bool:
+        """
+        Whether what is missing before a packet will not come any more.
+        """
+        origin = self.__jitter_buffer._origin
+        if nack.max_seq is None or origin is None:
+            return False
+        lost = uint16_add(number, -nack.max_seq) - 1
+        if lost < 0x7FFF:
+            silence = arrival - self._arrival
+            if lost > RTP_HISTORY_SIZE or (
+                lost >= PAUSE_LOSS and silence >= PATIENCE_MS
+            ):
+                return True
+        if not nack.missing or origin != self._blocked[0]:
+            self._blocked = origin if nack.missing else None, arrival
+        return arrival - self._blocked[1] >= PATIENCE_MS and bool(nack.missing)
+
+    def _start_anew(self, nack: NackGenerator) -> None:
+        jitter_buffer = self.__jitter_buffer
+        jitter_buffer.remove(jitter_buffer.capacity)
+        jitter_buffer._origin = None
+        nack.max_seq = None
+        nack.missing.clear()
+        # Its clock wraps once a minute.
+        self.__remote_bitrate_estimator = RemoteBitrateEstimator()
+
+
+class RTCRtpSender(aiortc.RTCRtpSender):
+    """
+    The base's sender, which pauses while there is no path.
+    """
+
+    async def _next_encoded_frame(
+        self, codec: aiortc.RTCRtpCodecParameters
+    ) -> RTCEncodedFrame | None:
+        # What cannot be sent is not encoded, and uses no sequence numbers: a receiver
+        # that misses 32768 of them decrypts nothing more (RFC 3711 section 3.3.1).
+        if self.track is not None and not getattr(
+            self.transport.transport, "has_path", True
+        ):
+            await self.track.recv()
+            return None
+        return await super()._next_encoded_frame(codec)
 
 
 class RTCCertificate(aiortc.RTCCertificate):
@@ -130,6 +214,14 @@ def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) ->
     transceiver._set_mline_index(index)  # type: ignore[arg-type]
 
 
+def dissociate(transceiver: aiortc.RTCRtpTransceiver) -> None:
+    """
+    Take a transceiver's m-section away from it.
+    """
+    transceiver._set_mid(None)  # type: ignore[arg-type]
+    set_mline_index(transceiver, None)
+
+
 @contextmanager
 def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
     """
@@ -142,40 +234,6 @@ def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
     finally:
         for transport, role in roles:
             transport._set_role(role)
-
-
-def expect_overtaking(sctp: aiortc.RTCSctpTransport) -> None:
-    """
-    Do not take what is in flight on the old path for lost because packets on the new
-    one overtake it: a message which may not be sent again would be abandoned. Real
-    losses are found by the timer.
-    """
-    for chunk in sctp._sent_queue:
-        chunk._misses = -(10**6)
-
-
-async def retransmit_now(sctp: aiortc.RTCSctpTransport) -> None:
-    """
-    Send again what was lost with the path, without waiting for the timer, which has
-    been backed off meanwhile, and without taking the outage for congestion.
-    """
-    if not sctp._sent_queue:
-        return
-    for chunk in sctp._sent_queue:
-        if not sctp._maybe_abandon(chunk):
-            chunk._retransmit = True
-        sctp._flight_size_decrease(chunk)
-    sctp._update_advanced_peer_ack_point()
-    sctp._t3_cancel()
-    # A new path begins with slow start, from its initial window (RFC 9260 section
-    # 7.2.1), not from the window that the outage has collapsed.
-    sctp._cwnd = max(sctp._cwnd, 3 * USERDATA_MAX_LENGTH)
-    sctp._ssthresh = max(sctp._ssthresh, INITIAL_SSTHRESH)
-    try:
-        await sctp._transmit()
-    except (ConnectionError, OpenSSL.SSL.Error):
-        # DTLS was closed meanwhile, by either side.
-        pass
 
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import aioice.ice
 import aioice.stun
+import aioice.turn
+import aiortc.jitterbuffer
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtptransceiver
 
@@ -16,11 +18,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aioice.ice.Connection,
         "_check_list _closing _components _early_checks _nominated _nominating "
         "_protocols _query_consent_task _remote_candidates _remote_candidates_end "
-        "_remote_candidates_resolving _tie_breaker "
-        "_transport_policy build_request check_complete check_incoming close connect "
-        "data_received gather_candidates protocol_lost query_consent request_received "
+        "_remote_candidates_resolving _tie_breaker _transport_policy build_request "
+        "check_complete check_incoming close connect data_received gather_candidates "
+        "protocol_lost query_consent request_received sort_check_list "
         "switch_role".split(),
     ),
+    (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
     (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
     (
         aiortc.RTCIceGatherer,
@@ -28,8 +31,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     ),
     (
         aiortc.RTCIceTransport,
-        "_RTCIceTransport__setState _RTCIceTransport__state _connection _recv "
-        "_role_set _send".split(),
+        "_RTCIceTransport__state _connection _recv _role_set _send".split(),
     ),
     (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
     (
@@ -37,13 +39,22 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
         "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_enabled", "_send_keyframe"]),
-    (aiortc.RTCRtpReceiver, ["_enabled", "_handle_rtcp_packet", "_track"]),
+    (aiortc.RTCRtpSender, ["_enabled", "_next_encoded_frame", "_send_keyframe"]),
+    (
+        aiortc.RTCRtpReceiver,
+        "_RTCRtpReceiver__codecs _RTCRtpReceiver__jitter_buffer "
+        "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
+        "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtx_ssrc _enabled "
+        "_handle_rtcp_packet _handle_rtp_packet _send_rtcp_pli _track".split(),
+    ),
+    (aiortc.jitterbuffer.JitterBuffer, ["_origin"]),
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
-        "_bundled _cwnd _flight_size_decrease _maybe_abandon _sent_queue "
-        "_t3_cancel _transmit _update_advanced_peer_ack_point".split(),
+        "_bundled _cwnd _data_channel_flush _data_channel_queue _fast_recovery_exit "
+        "_flight_size_decrease _maybe_abandon _outbound_queue _partial_bytes_acked "
+        "_send_chunk _sent_queue _t3_cancel _t3_handle _t3_start _transmit "
+        "_update_advanced_peer_ack_point".split(),
     ),
     (
         aiortc.RTCPeerConnection,
@@ -51,12 +62,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
             "_RTCPeerConnection__" + name
             for name in (
                 "assertNotClosed certificates closeTask configuration connect "
-                "connectionState createDtlsTransport createSctpTransport "
-                "createTransceiver currentLocalDescription "
-                "currentRemoteDescription dtlsTransports gather iceConnectionState "
-                "iceGatheringState iceTransports isClosed localRtp "
-                "pendingLocalDescription pendingRemoteDescription remoteDtls "
-                "remoteIce remoteRtp sctp "
+                "connectionState "
+                "createDtlsTransport createSctpTransport createTransceiver "
+                "currentLocalDescription currentRemoteDescription dtlsTransports "
+                "gather iceConnectionState iceGatheringState "
+                "iceTransports isClosed localRtp pendingLocalDescription "
+                "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
                 "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
                 "setSignalingState signalingState transceivers updateConnectionState "
                 "updateIceConnectionState updateIceGatheringState "

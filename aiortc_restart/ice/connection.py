@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import random
 from typing import Any, Protocol
 
@@ -13,8 +14,23 @@ from .inbox import Inbox, NewerInbox
 # candidates there are.
 MAX_REMOTE_CANDIDATES = 100
 
-# How long an unanswered consent request, in seconds, makes a path doubtful.
-DOUBT_DELAY = 1.0
+# How long a request may wait for its response, in seconds, if the path has not proved
+# to be slower.
+PATIENCE = 1.0
+
+# What sending reports when the network interface, its address or the route is gone.
+# Linux says EINVAL where a socket's address was removed.
+PATH_ERRORS = frozenset(
+    {
+        errno.EADDRNOTAVAIL,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINVAL,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENODEV,
+    }
+)
 
 
 class ConnectionObserver(Protocol):
@@ -41,9 +57,45 @@ class ConnectionObserver(Protocol):
         """A role conflict was repaired by taking the other role."""
 
 
+class PathListener(Protocol):
+    """
+    Who is told how the selected pair of a :class:`Connection` is doing.
+    """
+
+    def path_answered(self) -> None:
+        """A request has been answered: the pair works both ways."""
+
+    def path_heard(self) -> None:
+        """What :meth:`Connection.listen` waited for has come."""
+
+    def path_refused(self) -> None:
+        """The system does not send on the pair."""
+
+
+class StunProtocol(aioice.ice.StunProtocol):
+    """
+    The base's socket, whose errors the connection is told.
+    """
+
+    receiver: "Connection"
+
+    def error_received(self, exc: Exception) -> None:
+        super().error_received(exc)
+        self.receiver.send_failed(self, exc)
+
+    def send_stun(self, message: aioice.stun.Message, addr: tuple[str, int]) -> None:
+        # An exception would end the transaction, or what answers the peer.
+        try:
+            super().send_stun(message, addr)
+        except OSError as exc:
+            self.error_received(exc)
+
+
 class ConsentRequest(aioice.stun.Transaction):
     """
     A consent request, which is sent once and whose response counts however late.
+
+    So is a probe: it asks the same.
     """
 
     def __init__(
@@ -86,21 +138,39 @@ class Connection(_aiortc.Connection):
     def __init__(self, inbox: Inbox, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.consent_time: float | None = None
-        "The loop's time of the last valid consent response, in seconds."
+        "The loop's time of the last valid response, in seconds."
+        self.dead_path: tuple[str, str] | None = None
+        "The addresses, ours and the peer's, of a path which is known to be dead."
+        self.listener: PathListener | None = None
         self.observer: ConnectionObserver | None = None
+        self.round_trip = 0.0
+        "About how long it takes to be answered on the selected pair, in seconds."
+        self.signs = 0
+        "How many valid checks and responses have come on the selected pair."
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
         self._inbox: Inbox | NewerInbox = inbox
-        self._shared_inbox = inbox
+        self._listening = False
+        self._messages = 0
         self._nominee: aioice.ice.CandidatePair | None = None
+        self._probing = False
+        self._refused = False
+        self._shared_inbox = inbox
 
     @property
-    def in_doubt(self) -> bool:
+    def consent_lifetime(self) -> float:
         """
-        Whether a consent request has been waiting for its response for too long.
+        How long consent lasts after a response, in seconds. Applications change the
+        settings.
         """
-        now = asyncio.get_running_loop().time()
-        return any(now - x.sent_time > DOUBT_DELAY for x in self._consent_requests)
+        return aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
+
+    @property
+    def data_count(self) -> int:
+        """
+        How many datagrams have come which are not STUN messages.
+        """
+        return self._deliveries - self._messages
 
     @property
     def nominated(self) -> bool:
@@ -108,6 +178,28 @@ class Connection(_aiortc.Connection):
         Whether the nomination is done.
         """
         return bool(self._nominated_pairs)
+
+    @property
+    def asking(self) -> bool:
+        """
+        Whether a request is waiting for its response.
+        """
+        return bool(self._consent_requests)
+
+    @property
+    def overdue(self) -> int:
+        """
+        How many requests have been waiting for their responses for too long.
+        """
+        now = asyncio.get_running_loop().time()
+        return sum(now - x.sent_time > self.patience for x in self._consent_requests)
+
+    @property
+    def patience(self) -> float:
+        """
+        How long a request may wait for its response, in seconds.
+        """
+        return max(PATIENCE, 2 * self.round_trip)
 
     @property
     def selected_pair(self) -> aioice.ice.CandidatePair | None:
@@ -159,7 +251,18 @@ class Connection(_aiortc.Connection):
             return
         if self.observer is not None:
             self.observer.check_received()
+        pair = self.selected_pair
+        if pair and pair.protocol is protocol and pair.remote_addr == addr:
+            self._hear()
         super().check_incoming(message, addr, protocol)
+
+    async def check_start(self, pair: aioice.ice.CandidatePair) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await super().check_start(pair)
+        if pair is self.selected_pair and not self.round_trip:
+            # Two, if it nominates; better too long than too short.
+            self.round_trip = loop.time() - began
 
     async def close(self) -> None:
         if not self._is_closing and self.observer is not None:
@@ -176,13 +279,21 @@ class Connection(_aiortc.Connection):
         Handle an authentic response to a consent request.
         """
         self._deliveries += 1
+        self._messages += 1
         if message.message_class == aioice.stun.Class.RESPONSE:
-            self.consent_time = asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            self.consent_time = now
+            # It is believed at once when it has grown, and else by and by.
+            latest = now - request.sent_time
+            self.round_trip = max(latest, (3 * self.round_trip + latest) / 4)
             # The requests before it were lost or are late; either way they are of no
             # more interest.
             for other in list(self._consent_requests):
                 if other.sent_time <= request.sent_time:
                     self._forget_consent_request(other)
+            self._hear()
+            if self.listener is not None:
+                self.listener.path_answered()
         elif message.error_code == 487 and request.repair:
             self._forget_consent_request(request)
             self.switch_role("ICE-CONTROLLED" in request.message.attributes)
@@ -205,6 +316,25 @@ class Connection(_aiortc.Connection):
                 lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
             )
 
+    async def gather_candidates(self) -> None:
+        await super().gather_candidates()
+        for protocol in self._sockets:
+            # The base names its class itself; ours has no slot more.
+            protocol.__class__ = StunProtocol
+            _aiortc.forward_relay_errors(protocol)
+
+    def listen(self, listening: bool) -> None:
+        """
+        Tell the listener when the next valid datagram has come, or do not any more.
+
+        Nothing of it costs time where nobody listens, as long as data comes in.
+        """
+        self._listening = listening
+        if listening:
+            self.data_received = self._hear_data  # type: ignore[method-assign]
+        else:
+            vars(self).pop("data_received", None)
+
     def nominate_again(self) -> None:
         """
         Ask once more for the pair that is selected, as long as the peer may not have
@@ -213,6 +343,23 @@ class Connection(_aiortc.Connection):
         pair = self.selected_pair
         if self.ice_controlling and pair is not None:
             self._request_consent(pair, nominate=True)
+
+    def probe(self) -> bool:
+        """
+        Check the selected pair, and tell whether the system sends on it.
+
+        RFC 7675 section 5.1 has 4 seconds or more between the periodic requests. This
+        is a connectivity check (RFC 8445 section 7.2) besides them, for which there is
+        another limit (sections 14.2 and 14.3). It renews consent, as that lasts from
+        the last "valid STUN binding response", whichever request had it.
+        """
+        pair = self.selected_pair
+        self._refused = False
+        if pair is not None and self.remote_password is not None:
+            self._probing = True
+            self._request_consent(pair)
+            self._probing = False
+        return not self._refused
 
     def protocol_lost(self, protocol: aioice.ice.StunProtocol) -> None:
         pair = self.selected_pair
@@ -227,7 +374,7 @@ class Connection(_aiortc.Connection):
         self.consent_time = loop.time()
         next_time = self.consent_time + self._consent_delay()
         while True:
-            lifetime = aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
+            lifetime = self.consent_lifetime
             expiry = self.consent_time + lifetime
             await asyncio.sleep(max(0, min(next_time, expiry) - loop.time()))
             now = loop.time()
@@ -251,16 +398,51 @@ class Connection(_aiortc.Connection):
         protocol: aioice.ice.StunProtocol,
     ) -> None:
         self._deliveries += 1
+        self._messages += 1
         early = len(self._early)
         super().request_received(message, addr, protocol)
         if self.observer is not None and len(self._early) != early:
             self.observer.check_received()
 
+    def send_failed(self, protocol: aioice.ice.StunProtocol, exc: Exception) -> None:
+        """
+        Handle what the system said when it was to send something.
+        """
+        pair = self.selected_pair
+        if (
+            self._refused
+            or pair is None
+            or pair.protocol is not protocol
+            or not isinstance(exc, OSError)
+            or exc.errno not in PATH_ERRORS
+        ):
+            return
+        # It may have been meant for another address, so ask once more. A relay has one
+        # only, and reports later.
+        if self._probing or pair.local_candidate.type == "relay":
+            self._refused = True
+        if not self._probing and (self._refused or not self.probe()):
+            if self.listener is not None:
+                self.listener.path_refused()
+
     async def sendto(self, data: bytes, component: int) -> None:
         pair = self._nominated_pairs.get(component) or self._nominee
         if pair is None:
             raise ConnectionError("Cannot send data, not connected")
-        await pair.protocol.send_data(data, pair.remote_addr)
+        try:
+            await pair.protocol.send_data(data, pair.remote_addr)
+        except OSError as exc:
+            pair.protocol.error_received(exc)
+
+    def sort_check_list(self) -> None:
+        super().sort_check_list()
+        if self.dead_path is not None:
+            # One pair is checked at a time, so what leads the same way comes later. The
+            # base gives all addresses of a host one priority.
+            local, remote = self.dead_path
+            self._pairs.sort(
+                key=lambda x: (x.local_addr[0] == local) + (x.remote_addr[0] == remote)
+            )
 
     def switch_role(self, ice_controlling: bool) -> None:
         super().switch_role(ice_controlling)
@@ -269,6 +451,19 @@ class Connection(_aiortc.Connection):
 
     def _consent_delay(self) -> float:
         return aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2)
+
+    def _hear(self) -> None:
+        self.signs += 1
+        if self._listening:
+            self.listen(False)
+            if self.listener is not None:
+                self.listener.path_heard()
+
+    def _hear_data(self, data: bytes, component: int) -> None:
+        # It stands in for data_received() as long as somebody listens.
+        self._hear()
+        self.signs -= 1
+        self.data_received(data, component)
 
     def _forget_consent_request(self, request: ConsentRequest) -> None:
         self._consent_requests.remove(request)

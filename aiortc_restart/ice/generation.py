@@ -3,13 +3,13 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import aioice.ice
 import aiortc
 
 from .._aiortc import RemoteCandidates
 from .._tasks import Tasks
 from .candidate import candidate_from_aioice
 from .connection import Connection
+from .liveness import Liveness
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ An answerer that checks first reaches Chromium before the answer does, and Chrom
 leaves the new pairs alone for as long as its old one is healthy.
 """
 
+
+LAST_ANSWER = 0.05
+"How long at least, in seconds, a path that is left has to show that it works."
 
 RemoteState = tuple[aiortc.RTCIceParameters | None, bool, RemoteCandidates]
 "What descriptions have said of the peer."
@@ -34,11 +37,20 @@ class GenerationOwner(Protocol):
     def generation_changed(self, generation: "IceGeneration") -> None:
         """It has a nominated pair, another one, or may now be switched to."""
 
+    def generation_found_dead(self, generation: "IceGeneration") -> None:
+        """Its path, which has been left, did not work any more."""
+
     def generation_lost(self, generation: "IceGeneration") -> None:
         """It was connected, and cannot send any more."""
 
     def generation_failed(self, generation: "IceGeneration") -> None:
         """Its checks have failed, or its deadline has passed."""
+
+    def generation_recovered(self, generation: "IceGeneration") -> None:
+        """Its path works again, after it did not."""
+
+    def generation_silence_changed(self, generation: "IceGeneration") -> None:
+        """Its path has fallen silent, or is silent no more."""
 
     def generation_role_switched(
         self, generation: "IceGeneration", ice_controlling: bool
@@ -89,6 +101,7 @@ class IceGeneration:
         self._answerer = False
         self._first_check = asyncio.Event()
         self._kept_sockets = False
+        self._liveness: Liveness | None = None
         self._gathering: asyncio.Task[None] | None = None
         self._remote_candidates_end = False
         self._servers = servers
@@ -140,6 +153,16 @@ class IceGeneration:
         return self._remote_candidates_end
 
     @property
+    def out(self) -> bool:
+        """
+        Whether its path, which is in use, does not work, or has not since some time.
+        """
+        return self.lost or (
+            self._liveness is not None
+            and (self._liveness.silent or self._liveness.outage)
+        )
+
+    @property
     def remote_state(self) -> RemoteState:
         """
         What descriptions have said of the peer. It may be set before the checks begin.
@@ -162,6 +185,13 @@ class IceGeneration:
             and not self._waits_for_nomination
         )
 
+    @property
+    def silent(self) -> bool:
+        """
+        Whether nothing has come on its path, which is in use, for too long.
+        """
+        return self._liveness is not None and self._liveness.silent
+
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         # None is trickled after end-of-candidates (RFC 8838 section 14).
         if self._remote_candidates_end:
@@ -171,12 +201,20 @@ class IceGeneration:
             aiortc.rtcicetransport.candidate_to_aioice(candidate)
         )
 
+    def allow_silence(self, seconds: float | None) -> None:
+        """
+        Change after how many seconds its path, if it is in use, is called silent.
+        """
+        if self._liveness is not None:
+            self._liveness.set_timeout(seconds)
+
     async def close(self) -> None:
         """
         Free the sockets and the TURN allocation, and end the tasks.
         """
         self.closed = self.lost = True
         self.connection.observer = None
+        self.rest()
         if self._gathering is not None and not self._gathering.done():
             # What gathering still brings, such as a TURN allocation, is freed then.
             self._gathering.add_done_callback(self._close_again)
@@ -218,6 +256,32 @@ class IceGeneration:
         # Who waits may be cancelled; the gathering is shared.
         await asyncio.shield(self._gathering)
 
+    def ask(self) -> None:
+        """
+        Ask whether its path, which is about to be left, still works.
+        """
+        if self._liveness is not None:
+            self.connection.probe()
+
+    def leave(self) -> bool:
+        """
+        Take note that the call has been switched to another one, and tell whether its
+        path had not worked. If that is not known yet, the owner is told later.
+        """
+        dead = self.out or self.connection.overdue > 0
+        if not dead and self.connection.asking:
+            self._tasks.create(self._await_answer(), "await answer")
+        self.rest()
+        return dead
+
+    def rest(self) -> None:
+        """
+        Take note that the call is not on it any more: its path need not live.
+        """
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
+
     def start(
         self,
         remote: aiortc.RTCIceParameters,
@@ -252,12 +316,16 @@ class IceGeneration:
         self._tasks.create(self._connect(), "connect")
         self._tasks.create(self._watch(), "watch")
 
-    def use(self) -> None:
+    def use(self, timeout: float | None = None) -> None:
         """
         Take note that the call has been switched to it.
+
+        :param timeout: After how many seconds without a sign of life its path is called
+                        silent. `None` for never.
         """
         self.in_use = True
         self._first_check.set()
+        self._liveness = Liveness(self.connection, self, timeout)
         self._tasks.create(self._expire(), "expire")
 
     # ConnectionObserver
@@ -271,6 +339,7 @@ class IceGeneration:
     def connection_closing(self) -> None:
         if not self.lost:
             self.lost = True
+            self.rest()
             if self.owner is not None and self.connected:
                 self.owner.generation_lost(self)
 
@@ -291,6 +360,16 @@ class IceGeneration:
     def role_switched(self, ice_controlling: bool) -> None:
         if self.owner is not None:
             self.owner.generation_role_switched(self, ice_controlling)
+
+    # LivenessObserver
+
+    def path_recovered(self) -> None:
+        if self.owner is not None:
+            self.owner.generation_recovered(self)
+
+    def silence_changed(self) -> None:
+        if self.owner is not None:
+            self.owner.generation_silence_changed(self)
 
     # Private
 
@@ -359,9 +438,14 @@ class IceGeneration:
     async def _expire(self) -> None:
         # Consent begins with the nomination's end, and data is sent before (RFC 7675
         # section 5.1).
-        await asyncio.sleep(aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL)
+        await asyncio.sleep(self.connection.consent_lifetime)
         if self.connection.consent_time is None:
             await self.connection.close()
+
+    async def _await_answer(self) -> None:
+        await asyncio.sleep(max(LAST_ANSWER, 2 * self.connection.round_trip))
+        if self.connection.asking and self.owner is not None:
+            self.owner.generation_found_dead(self)
 
     async def _wait_for_peer(self) -> None:
         try:

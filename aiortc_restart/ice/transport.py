@@ -41,17 +41,23 @@ class RTCIceTransport(BaseIceTransport):
     the newest one which is connected, and receives from all.
 
     :param gatherer: An :class:`RTCIceGatherer`.
+    :param disconnectedTimeout: After how many seconds in which nothing has come from
+                                the peer it is `"disconnected"`. `None` for never.
     :param restartTimeout: When a restart that does not succeed is given up, in seconds
                            from the moment at which both descriptions are known (RFC
                            8863 section 3). `None` for never.
     """
 
     def __init__(
-        self, gatherer: aiortc.RTCIceGatherer, restartTimeout: float | None = 39.5
+        self,
+        gatherer: aiortc.RTCIceGatherer,
+        restartTimeout: float | None = 39.5,
+        disconnectedTimeout: float | None = 5.0,
     ) -> None:
         assert isinstance(gatherer, RTCIceGatherer)
         super().__init__(gatherer)
         self._gatherer = gatherer
+        self._disconnected_timeout = disconnectedTimeout
         self._restart_timeout = restartTimeout
 
         # The one whose credentials have been negotiated, the one whose credentials
@@ -91,6 +97,13 @@ class RTCIceTransport(BaseIceTransport):
             *(self._settled, self._pending),
         ]
         return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
+
+    @property
+    def has_path(self) -> bool:
+        """
+        Whether what is sent leaves this host, as far as is known.
+        """
+        return self._active is not None and not self._active.lost
 
     @property
     def gathered(self) -> bool:
@@ -141,6 +154,18 @@ class RTCIceTransport(BaseIceTransport):
         Whether a restart has been begun by a description and not been answered yet.
         """
         return self._pending is not None
+
+    @property
+    def state(self) -> str:
+        """
+        The current state of the ICE transport (webrtc-pc #dom-rtcicetransportstate).
+
+        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
+        `"disconnected"`, `"failed"`, `"closed"`.
+
+        When the state changes, the `"statechange"` event is fired.
+        """
+        return super().state
 
     @property
     def started(self) -> bool:
@@ -274,6 +299,13 @@ class RTCIceTransport(BaseIceTransport):
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
+        else:
+            self._active.ask()
+            if self._active.out and self._selected_pair is not None:
+                generation.connection.dead_path = (
+                    self._selected_pair.local_addr[0],
+                    self._selected_pair.remote_addr[0],
+                )
         kept = _addresses(previous.connection.remote_candidates) & _addresses(
             generation.connection.remote_candidates
         )
@@ -290,12 +322,17 @@ class RTCIceTransport(BaseIceTransport):
         iceServers: list[aiortc.RTCIceServer] | None,
         iceTransportPolicy: aiortc.RTCIceTransportPolicy,
         restartTimeout: float | None,
+        disconnectedTimeout: float | None,
     ) -> None:
         """
-        Change the configuration: for gathering, and for restarts, which have not begun.
+        Change the configuration: for gathering, and for restarts, which have not begun,
+        and for what is called silence.
         """
         self._gatherer.configure(iceServers, iceTransportPolicy)
         self._restart_timeout = restartTimeout
+        self._disconnected_timeout = disconnectedTimeout
+        if self._active is not None:
+            self._active.allow_silence(disconnectedTimeout)
 
     def discard(self) -> None:
         """
@@ -394,10 +431,25 @@ class RTCIceTransport(BaseIceTransport):
             self._close(generation)
         self._update_state()
 
+    def generation_found_dead(self, generation: IceGeneration) -> None:
+        # The switch came before this could be known, and it may only be slow.
+        self.emit("suspected")
+
     def generation_lost(self, generation: IceGeneration) -> None:
         if generation is self._active:
             self._send = self._drop
             if self._current is not generation:
+                self.generation_changed(self._current)
+            self._update_state()
+
+    def generation_recovered(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            self.emit("recovered")
+
+    def generation_silence_changed(self, generation: IceGeneration) -> None:
+        if generation is self._active:
+            # A pair which waits for the old one is waited for no more.
+            if generation.silent and self._current is not generation:
                 self.generation_changed(self._current)
             self._update_state()
 
@@ -412,7 +464,7 @@ class RTCIceTransport(BaseIceTransport):
 
     def path_in_doubt(self) -> bool:
         active = self._active
-        return active is None or active.lost or active.connection.in_doubt
+        return active is None or active.out or active.connection.overdue > 0
 
     # Private
 
@@ -500,10 +552,8 @@ class RTCIceTransport(BaseIceTransport):
         previous, self._active = self._active, generation
         self._connection = generation.connection
         self._send = generation.connection.send
-        generation.use()
-        recovered = previous is not None and (
-            previous.lost or previous.connection.in_doubt
-        )
+        generation.use(self._disconnected_timeout)
+        recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
         self._update_selected_pair()
@@ -536,10 +586,14 @@ class RTCIceTransport(BaseIceTransport):
             and not self._current.closed
             and not self._current.failed
         )
-        if self._active is not None and not self._active.lost:
+        alive = self._active is not None and not self._active.lost
+        silent = self._active is not None and self._active.silent
+        if alive and not silent:
             state = "connected" if restarting else "completed"
         elif restarting:
             state = "checking"
+        elif alive:
+            state = "disconnected"
         elif self._current.started:
             state = "failed"
         else:

@@ -6,7 +6,7 @@ from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
-from . import bundle, credentials
+from . import bundle, credentials, rejection
 from .needed import Described
 from .numbers import MediaNumbers
 
@@ -114,10 +114,17 @@ def described(description: SessionDescription | None) -> Described | None:
     if description is None:
         return None
     media = [x for x in description.media if x.kind != "application"]
+    rejected = rejection.rejected_mids(description)
     return Described(
         type=str(description.type),
-        directions={x.rtp.muxId: x.direction or "sendrecv" for x in media},
+        directions={
+            x.rtp.muxId: "inactive"
+            if x.rtp.muxId in rejected
+            else x.direction or "sendrecv"
+            for x in media
+        },
         data=len(media) < len(description.media),
+        rejected=rejected,
     )
 
 
@@ -138,6 +145,26 @@ def describe_transport(
     media.ice_candidates_complete = complete
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
+
+
+def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
+    """
+    Parse a description and check what can be checked without applying it.
+
+    :raises ValueError: if it is not valid.
+    """
+    try:
+        description = SessionDescription.parse(sessionDescription.sdp)
+    except Exception as exc:
+        raise ValueError(
+            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
+        ) from exc
+    rejection.complete(description)
+    bundle.share_tag_section(description)
+    for media in description.media:
+        credentials.validate(media)
+    check_fingerprints(description)
+    return description
 
 
 def media_sections(description: SessionDescription | None) -> list[MediaDescription]:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
@@ -19,6 +19,9 @@ class Described:
 
     data: bool = False
     "Whether it has an m-section for data channels."
+
+    rejected: Collection[str] = ()
+    "The mids of the m-sections which it rejects."
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,17 @@ def _medium_is_changed(
     if local is None or described is None:
         # Step 5.2: not associated with an m-section yet.
         return not medium.stopped
+    if medium.stopped:
+        # Step 5.1, as aiortc stops at once, is step 5.4: not rejected yet.
+        return not any(medium.mid in x.rejected for x in (local, remote) if x)
     # Step 5.3.1, the streams of the sender: those of aiortc's never change.
     offered = remote.directions.get(medium.mid) if remote and medium.mid else None
-    # Step 5.1 and 5.4: aiortc does not reject m-sections, it makes them inactive.
-    wanted = "inactive" if medium.stopped else medium.direction
     seen = reverse(offered) if offered is not None else None
     if local.type == "offer":
         # Step 5.3.2
-        return wanted not in (described, seen)
+        return medium.direction not in (described, seen)
     # Step 5.3.3
-    return described != intersect(wanted, seen or "inactive")
+    return described != intersect(medium.direction, seen or "inactive")
 
 
 def intersect(a: str, b: str) -> str:
@@ -148,11 +152,11 @@ class NegotiationNeeded:
         if self._busy():
             self._update_when_empty = True
             return
-        # Step 2: Queue a task. Tracks may be added before the loop runs.
+        # Step 2: Queue a task. Tracks may be added before the loop runs; where there is
+        # none, the next step that ends looks once more.
         try:
             asyncio.get_event_loop().call_soon(self._evaluate)
         except RuntimeError:
-            # There is no loop here: the end of the next step makes up for it.
             self._update_when_empty = True
 
     def _evaluate(self) -> None:

@@ -36,11 +36,17 @@ class MediaNumbers:
         other._extensions = self._extensions.copy()
         return other
 
-    def learn(self, description: SessionDescription) -> None:
+    def learn(
+        self, description: SessionDescription, rejected: Container[str] = ()
+    ) -> None:
         """
         Take note of what a description, local or remote, says.
+
+        :param rejected: The mids of m-sections which say nothing.
         """
         for media in description.media:
+            if media.rtp.muxId in rejected:
+                continue
             for codec in media.rtp.codecs:
                 number = codec.payloadType
                 if number is not None and number in PAYLOAD_TYPES:

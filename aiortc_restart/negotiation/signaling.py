@@ -29,6 +29,11 @@ nothing leads out of "closed".
 ANSWERED = ("have-remote-offer", "have-local-pranswer")
 "The states in which the description that this side sets next is an answer."
 
+OFFERING = ("stable", "have-local-offer")
+"""
+The states in which an offer may be made (webrtc-pc #dom-rtcpeerconnection-createoffer).
+"""
+
 
 def next_state(state: str, side: str, type: str) -> str | None:
     """

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 
-from . import continuity, crowd, endurance, packets, switch, throughput
+from . import continuity, crowd, endurance, outages, packets, switch, throughput
 from .harness import Row
 
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "continuity": continuity.run,
     "endurance": endurance.run,
     "crowd": crowd.run,
+    "outages": outages.run,
 }
 
 

@@ -1,4 +1,6 @@
 import pytest
 
 # What these assert is explained when it fails.
-pytest.register_assert_rewrite("tests.interop.call", "tests.interop.descriptions")
+pytest.register_assert_rewrite(
+    "tests.interop.call", "tests.interop.descriptions", "tests.interop.perfect"
+)

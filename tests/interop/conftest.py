@@ -41,7 +41,7 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["chromium", "werift", "wrtc"])
+@pytest.fixture(params=["chromium", "firefox", "werift", "wrtc"])
 def other(request: pytest.FixtureRequest) -> str:
     """
     The name of the implementation at the other end.

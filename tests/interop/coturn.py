@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from ..utils import until
@@ -23,9 +23,9 @@ class Coturn:
     A running server.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, address: str, port: int) -> None:
         self.log: list[str] = []
-        self.url = f"turn:127.0.0.1:{port}"
+        self.url = f"turn:{address}:{port}"
         self._live: set[str] = set()
         self._made = 0
         self._users: dict[str, set[str]] = {}
@@ -76,16 +76,22 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def coturn() -> AsyncIterator[Coturn]:
+async def coturn(
+    address: str = "127.0.0.1", wrapper: Sequence[str] = ()
+) -> AsyncIterator[Coturn]:
     """
     Run a server while the context lasts.
+
+    :param address: The address which it listens on.
+    :param wrapper: The program, with its arguments, which runs the server.
     """
     port = _free_port()
-    server = Coturn(port)
+    server = Coturn(address, port)
     process = await asyncio.create_subprocess_exec(
+        *wrapper,
         *("turnserver", "-n", "--lt-cred-mech", "--no-cli", "--no-tls", "--no-dtls"),
         *("--log-file", "stdout", "--simple-log", "-v", "--allow-loopback-peers"),
-        *("--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"),
+        *("--listening-ip", address, "--relay-ip", address),
         *("--listening-port", str(port), "--user", f"{USER}:{PASSWORD}"),
         *("--user", f"{OTHER_USER}:{OTHER_PASSWORD}"),
         *("--realm", REALM, "--pidfile", "", "--relay-threads", "1"),

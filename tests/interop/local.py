@@ -25,6 +25,7 @@ class LocalPeer:
     :param connection: The class of the peer connection, ours or the base's.
     :param movie: A file with a picture and a sound.
     :param parse: Makes a candidate of what a page sends.
+    :param reliable: Whether the channel which it opens keeps all messages, in order.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class LocalPeer:
         connection: type[aiortc.RTCPeerConnection],
         movie: Path,
         parse: CandidateParser | None = None,
+        reliable: bool = False,
     ) -> None:
         self.channel: aiortc.RTCDataChannel | None = None
         self.dtls_history: list[str] = []
@@ -43,6 +45,9 @@ class LocalPeer:
         self.received: set[int] = set()
         self.sent = 0
         self.__consumers: list[asyncio.Task[None]] = []
+        self.__channel_options: dict[str, Any] = (
+            {} if reliable else {"ordered": False, "maxRetransmits": 0}
+        )
         self.__parse = parse or parse_candidate
         player = MediaPlayer(str(movie))
         assert player.audio is not None and player.video is not None
@@ -98,7 +103,7 @@ class LocalPeer:
             self.pc.addTrack(track)
         if channel:
             self.__use_channel(
-                self.pc.createDataChannel("numbers", ordered=False, maxRetransmits=0)
+                self.pc.createDataChannel("numbers", **self.__channel_options)
             )
 
     def start_sending(self) -> None:

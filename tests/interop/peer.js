@@ -1,10 +1,9 @@
-// Runs the other end of a call in Node: `node peer.js wrtc|werift`. It reads calls from
-// its standard input and writes answers and events to its standard output, one JSON
-// object a line.
+// Runs the other end of a call in Node: `node peer.js wrtc|werift`. It is called as
+// `lines.js` tells.
 "use strict";
 
-const readline = require("node:readline");
-const { RemoteEnd, errorText, standardStats } = require("./remote.js");
+const { serve, write } = require("./lines.js");
+const { RemoteEnd, standardStats } = require("./remote.js");
 
 const WIDTH = 320;
 const HEIGHT = 240;
@@ -207,23 +206,11 @@ function weriftPlatform() {
 }
 
 function main() {
-  const write = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
   const platforms = { wrtc: wrtcPlatform, werift: weriftPlatform };
   const remote = new RemoteEnd(platforms[process.argv[2]](), write);
   process.on("uncaughtException", (error) => remote.fail(error));
   process.on("unhandledRejection", (error) => remote.fail(error));
-
-  const input = readline.createInterface({ input: process.stdin });
-  input.on("line", async (line) => {
-    const { id, method, args } = JSON.parse(line);
-    try {
-      write({ id, result: (await remote.call(method, args)) ?? null });
-    } catch (error) {
-      write({ id, error: errorText(error) });
-    }
-  });
-  // The test ends this end by closing its standard input.
-  input.on("close", () => process.exit(0));
+  serve((method, args) => remote.call(method, args));
 }
 
 main();

@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shlex
 import shutil
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,12 @@ CHROMIUM_ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
 ]
 
-NODE_PACKAGES = {"werift": "werift", "wrtc": "@roamhq/wrtc"}
+# What each of the ends needs which run in a process of Node's.
+NODE_PACKAGES = {
+    "firefox": "puppeteer-core",
+    "werift": "werift",
+    "wrtc": "@roamhq/wrtc",
+}
 
 # Media devices exist only in a secure context. Nothing looks the name up, since each
 # request is answered here.
@@ -82,10 +89,10 @@ class ChromiumPeer(RemotePeer):
         super().__init__()
         self.__page = page
 
-    async def load(self) -> None:
+    async def load(self, page: str) -> None:
         await self.__page.route("**/*", self.__serve)
         await self.__page.expose_function("emit", self.messages.put_nowait)
-        await self.__page.goto(ORIGIN + "page.html")
+        await self.__page.goto(ORIGIN + page)
 
     async def _call(self, method: str, args: Message) -> Message:
         outcome: Message = await self.__page.evaluate(
@@ -108,8 +115,8 @@ class ChromiumPeer(RemotePeer):
 
 class NodePeer(RemotePeer):
     """
-    The :class:`NodePeer` is a process of Node's, in which one of the packages of
-    `package.json` is the other end.
+    The :class:`NodePeer` is a process of Node's, which with one of the packages of
+    `package.json` is the other end, or drives the browser which is.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -142,7 +149,9 @@ class NodePeer(RemotePeer):
             if "event" in message:
                 self.messages.put_nowait(message)
             else:
-                self.__calls.pop(message["id"]).set_result(message)
+                future = self.__calls.pop(message["id"])
+                if not future.done():
+                    future.set_result(message)
         self.__ended = True
         for future in self.__calls.values():
             future.set_result({"error": "the process has ended"})
@@ -155,12 +164,21 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def find_firefox() -> str | None:
+    """
+    Return where the browser is, or `None`.
+    """
+    return shutil.which("firefox-esr") or shutil.which("firefox")
+
+
 def missing(name: str) -> str | None:
     """
     Return why there can be no other end of the given name here, or `None`.
     """
     if name == "chromium":
         return None if find_chromium() else "chromium is not installed"
+    if name == "firefox" and not find_firefox():
+        return "firefox is not installed"
     if shutil.which("node") is None:
         return "node is not installed"
     if not (HERE / "node_modules" / NODE_PACKAGES[name]).is_dir():
@@ -168,34 +186,60 @@ def missing(name: str) -> str | None:
     return None
 
 
-def remote_peer(name: str) -> contextlib.AbstractAsyncContextManager[RemotePeer]:
+def remote_peer(
+    name: str, page: str = "page.html", wrapper: Sequence[str] = ()
+) -> contextlib.AbstractAsyncContextManager[RemotePeer]:
     """
     Start another end of a call, and end it on exit.
 
-    :param name: One of `"chromium"`, `"werift"`, `"wrtc"`.
+    :param name: One of `"chromium"`, `"firefox"`, `"werift"`, `"wrtc"`.
+    :param page: What a browser shows.
+    :param wrapper: The program, with its arguments, which runs it.
     """
-    return chromium_peer() if name == "chromium" else node_peer(name)
+    if name == "chromium":
+        return chromium_peer(page, wrapper)
+    if name == "firefox":
+        return node_peer(name, wrapper, "firefox.js", str(find_firefox()), page)
+    return node_peer(name, wrapper, "peer.js", name)
 
 
 @contextlib.asynccontextmanager
-async def chromium_peer() -> AsyncIterator[RemotePeer]:
+async def chromium_peer(page: str, wrapper: Sequence[str]) -> AsyncIterator[RemotePeer]:
+    executable = str(find_chromium())
+    with tempfile.TemporaryDirectory() as directory:
+        if wrapper:
+            # It takes no more than the path of a program.
+            script = Path(directory) / "chromium"
+            command = shlex.join([*wrapper, executable])
+            script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            script.chmod(0o755)
+            executable = str(script)
+        async with browsing(executable, page) as peer:
+            yield peer
+
+
+@contextlib.asynccontextmanager
+async def browsing(executable: str, page: str) -> AsyncIterator[RemotePeer]:
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            args=CHROMIUM_ARGUMENTS, executable_path=find_chromium()
+            args=CHROMIUM_ARGUMENTS, executable_path=executable
         ) as browser,
     ):
         peer = ChromiumPeer(await browser.new_page())
-        await peer.load()
+        await peer.load(page)
         yield peer
 
 
 @contextlib.asynccontextmanager
-async def node_peer(name: str) -> AsyncIterator[RemotePeer]:
+async def node_peer(
+    name: str, wrapper: Sequence[str], program: str, *args: str
+) -> AsyncIterator[RemotePeer]:
     process = await asyncio.create_subprocess_exec(
+        *wrapper,
         "node",
-        str(HERE / "peer.js"),
-        name,
+        str(HERE / program),
+        *args,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # A line holds a whole description, or a clip.

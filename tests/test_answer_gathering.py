@@ -1,0 +1,290 @@
+"""
+While candidates are gathered the negotiation goes on: what waits for them, and what
+does not.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+
+import aiortc.rtcpeerconnection
+import pytest
+
+from aiortc_restart import (
+    InvalidStateError,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+
+from .calls import SETTLING, answered, offered, paths, peers, switched, ufrag_of
+from .network import Network
+from .probes import stun_server
+from .utils import Pair, candidates, connected_pair, negotiate, states, until
+
+SLOW = RTCConfiguration(iceServers=[RTCIceServer("stun:10.0.9.1:3478")])
+
+
+@contextlib.asynccontextmanager
+async def slow_pair(network: Network) -> AsyncIterator[Pair]:
+    """
+    Connect two peers of which each gathers for a second.
+    """
+    server = await stun_server(network, *(50 * [1.0]))
+    async with connected_pair(network, configuration=SLOW) as pair:
+        yield pair
+    server.close()
+
+
+async def answering(pair: Pair) -> tuple["asyncio.Task[None]", RTCSessionDescription]:
+    """
+    Begin to answer a restart, and return the task and the answer.
+    """
+    pc = pair.answerer
+    await pc.setRemoteDescription(await offered(pair.offerer, iceRestart=True))
+    answer = await pc.createAnswer()
+    task = asyncio.create_task(pc.setLocalDescription(answer))
+    await asyncio.sleep(0.1)
+    assert (pc.signalingState, pc.iceGatheringState) == ("stable", "gathering")
+    return task, answer
+
+
+async def test_nothing_is_held_back(network: Network) -> None:
+    """
+    An answer whose candidates are being gathered holds back neither candidates of the
+    peer nor its next offer.
+    """
+    async with slow_pair(network) as pair:
+        task, answer = await answering(pair)
+        begun = network.now
+        for candidate in candidates(pair.offerer.localDescription):
+            await pair.answerer.addIceCandidate(candidate)
+        await pair.answerer.addIceCandidate(None)
+        await pair.offerer.setRemoteDescription(answer)
+        await pair.answerer.setRemoteDescription(await pair.offerer.createOffer())
+        assert pair.answerer.signalingState == "have-remote-offer"
+        assert network.now == begun
+        assert not task.done()
+
+        # The second answer follows the first one, though it has nothing to gather.
+        await pair.offerer.setLocalDescription()
+        await pair.answerer.setLocalDescription()
+        assert task.done()
+        await task
+        await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
+        await switched(pair.offerer, pair.answerer)
+        assert paths(pair.answerer)[0][0] == ufrag_of(answer)
+        await pair.exchange()
+
+
+async def test_said_first(network: Network) -> None:
+    """
+    An offer which is made while candidates are gathered for an answer waits, so that
+    who sets the answer finds it in its slot and sends it first.
+    """
+    async with slow_pair(network) as pair:
+        pc = pair.answerer
+        sent: list[RTCSessionDescription] = []
+
+        async def say(step: Awaitable[None]) -> None:
+            await step
+            sent.append(pc.localDescription)
+
+        task, answer = await answering(pair)
+        await asyncio.gather(say(task), say(pc.setLocalDescription()))
+        assert [x.type for x in sent] == ["answer", "offer"]
+        assert ufrag_of(sent[0]) == ufrag_of(answer)
+        assert candidates(sent[0])
+        for description in sent:
+            # The first is not complete without its candidates, neither is the second.
+            assert description.sdp.count("a=end-of-candidates") == 1
+        await pair.offerer.setRemoteDescription(sent[0])
+        await pc.setRemoteDescription(await answered(pair.offerer, sent[1]))
+        await switched(pair.offerer, pc)
+
+
+async def test_event_after_the_answer(network: Network) -> None:
+    """
+    The event is not fired before the `setLocalDescription()` of the answer has
+    returned.
+    """
+    async with slow_pair(network) as pair:
+        order: list[str] = []
+        pair.answerer.on("negotiationneeded", lambda: order.append("event"))
+        task, _ = await answering(pair)
+        task.add_done_callback(lambda _: order.append("answer"))
+        pair.answerer.restartIce()
+        pair.answerer.addTransceiver("audio")
+        await asyncio.sleep(0.5)
+        assert order == []
+        await asyncio.sleep(SETTLING)
+        assert order == ["answer", "event"]
+
+
+@pytest.mark.parametrize("what", ["answer", "offer"])
+async def test_close(network: Network, what: str) -> None:
+    """
+    close() ends with an InvalidStateError who waits for candidates, and who waits for
+    those.
+    """
+    async with slow_pair(network) as pair:
+        pc = pair.answerer
+        if what == "answer":
+            task, _ = await answering(pair)
+        else:
+            task = asyncio.create_task(
+                pc.setLocalDescription(await pc.createOffer(iceRestart=True))
+            )
+        calls: list[asyncio.Task[object]] = [task]
+        if what == "answer":
+            # One waits for the answer, and the other for its turn.
+            calls.append(asyncio.create_task(pc.setLocalDescription()))
+            calls.append(asyncio.create_task(pc.createOffer()))
+        await asyncio.sleep(0.1)
+        begun = network.now
+        await pc.close()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(x) for x in results] == [InvalidStateError] * len(results)
+        assert {str(x) for x in results} == {"RTCPeerConnection is closed"}
+        assert network.now == begun
+
+
+@pytest.mark.parametrize("role", ["offerer", "answerer"])
+async def test_cancelled_while_gathering(network: Network, role: str) -> None:
+    """
+    Who is cancelled while candidates are gathered has set the description: it stays in
+    force, is completed, and connects when it is signalled.
+    """
+    server = await stun_server(network, *(50 * [1.0]))
+    async with peers(network) as (offerer, answerer):
+        slow = offerer if role == "offerer" else answerer
+        slow.setConfiguration(SLOW)
+        history = states(slow)
+        offerer.createDataChannel("test")
+
+        async def cancelled(pc: RTCPeerConnection) -> RTCSessionDescription:
+            task = asyncio.create_task(pc.setLocalDescription())
+            await asyncio.sleep(0.1)
+            if pc is slow:
+                assert not candidates(pc.localDescription)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await asyncio.sleep(2 * SETTLING)
+            assert pc.localDescription.sdp.count("a=end-of-candidates") == 1
+            assert candidates(pc.localDescription)
+            return pc.localDescription
+
+        await answerer.setRemoteDescription(await cancelled(offerer))
+        await offerer.setRemoteDescription(await cancelled(answerer))
+        await until(lambda: slow.connectionState == "connected")
+        assert history.gathering == ["new", "gathering", "complete"]
+        assert history.signaling[-1] == "stable"
+        await negotiate(answerer, offerer)
+    server.close()
+
+
+async def test_cancelled_while_waiting_for_the_answer(network: Network) -> None:
+    """
+    Who waits for an answer's candidates may be cancelled; the answer is not.
+    """
+    async with slow_pair(network) as pair:
+        task, answer = await answering(pair)
+        later = asyncio.create_task(pair.answerer.setLocalDescription())
+        await asyncio.sleep(0.1)
+        later.cancel()
+        await asyncio.gather(later, return_exceptions=True)
+        assert later.cancelled()
+        # Its turn is over.
+        await pair.answerer.createOffer()
+        assert not task.done()
+        await task
+        assert pair.answerer.localDescription.type == "answer"
+        await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
+        await switched(pair.offerer, pair.answerer)
+        assert paths(pair.answerer)[0][0] == ufrag_of(answer)
+
+
+@pytest.mark.parametrize("end", ["succeeds", "is cancelled"])
+async def test_what_waits_and_what_does_not(
+    network: Network, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """
+    Steps wait for the one before; the state can be read and the connection closed
+    meanwhile. A step which is cancelled while it waits or runs leaves no trace.
+    """
+    async with connected_pair(network) as pair:
+        pc = pair.answerer
+        entered, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(*_: object) -> None:
+            entered.set()
+            await go_on.wait()
+
+        offer = await offered(pair.offerer)
+        with monkeypatch.context() as patch:
+            patch.setattr(aiortc.rtcpeerconnection, "add_remote_candidates", wait)
+            running = asyncio.create_task(pc.setRemoteDescription(offer))
+            await entered.wait()
+        before = pc.localDescription
+        waiting = [
+            asyncio.create_task(pc.createAnswer()),
+            asyncio.create_task(pc.setLocalDescription()),
+            asyncio.create_task(pc.addIceCandidate(None)),
+        ]
+        await asyncio.sleep(SETTLING)
+        assert not any(x.done() for x in [running, *waiting])
+
+        assert pc.signalingState == "stable"
+        assert pc.remoteDescription.type == "offer"
+        assert pc.localDescription == before
+        assert pc.pendingRemoteDescription is None
+        assert await pc.getStats() == {}
+        assert pc.getConfiguration().iceServers == []
+
+        if end == "succeeds":
+            waiting[0].cancel()
+            go_on.set()
+            await asyncio.gather(running, *waiting[1:])
+            assert waiting[0].cancelled()
+            await pair.offerer.setRemoteDescription(pc.localDescription)
+        else:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            # There is nothing to be answered, and so the implicit form offers.
+            assert isinstance(results[0], InvalidStateError)
+            assert results[1:] == [None, None]
+            assert pc.signalingState == "have-local-offer"
+            await pair.offerer.setLocalDescription(
+                RTCSessionDescription(sdp="", type="rollback")
+            )
+            await pc.setRemoteDescription(
+                await answered(pair.offerer, pc.localDescription)
+            )
+        await pair.exchange()
+
+
+async def test_close_does_not_wait(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    close() does not wait for the step that runs, which says then that it was too late.
+    """
+    async with connected_pair(network) as pair:
+        go_on = asyncio.Event()
+
+        async def wait(*_: object) -> None:
+            await go_on.wait()
+
+        monkeypatch.setattr(aiortc.rtcpeerconnection, "add_remote_candidates", wait)
+        offer = await offered(pair.offerer)
+        running = asyncio.create_task(pair.answerer.setRemoteDescription(offer))
+        await asyncio.sleep(SETTLING)
+        await pair.answerer.close()
+        assert not running.done()
+        go_on.set()
+        with pytest.raises(InvalidStateError, match="RTCPeerConnection is closed"):
+            await running
+        assert pair.answerer.signalingState == "closed"

@@ -1,0 +1,251 @@
+"""
+M-sections which are rejected, by either side, and used again (RFC 9429 section 5.2.2).
+"""
+
+import asyncio
+import re
+
+import pytest
+from aiortc import RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+
+from aiortc_restart import RTCPeerConnection
+
+from .calls import SETTLING, offered, restart
+from .network import Network
+from .utils import Pair, connected_pair, negotiate, states
+
+
+def add_media(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
+    offerer.addTrack(AudioStreamTrack())
+    offerer.addTrack(VideoStreamTrack())
+
+
+def ports(description: RTCSessionDescription) -> list[bool]:
+    """
+    Return which m-sections of a description have a port.
+    """
+    return [x != "0" for x in re.findall(r"^m=\w+ (\d+)", description.sdp, re.M)]
+
+
+def bundled(description: RTCSessionDescription) -> str:
+    found = re.search(r"^a=group:BUNDLE (.*?)\r?$", description.sdp, re.M)
+    assert found is not None
+    return found[1]
+
+
+async def works(pair: Pair) -> None:
+    """
+    Assert that a call goes on, also through a restart by either side.
+    """
+    await pair.exchange()
+    await restart(pair.offerer, pair.answerer)
+    await restart(pair.answerer, pair.offerer)
+    await pair.exchange()
+
+
+async def test_stopped_by_the_offerer(network: Network) -> None:
+    """
+    A stopped transceiver's m-section is rejected at both ends.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        history = states(pair.offerer)
+        stopped = pair.offerer.getTransceivers()[1]
+        other = pair.answerer.getTransceivers()[1]
+        await stopped.stop()
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == 1
+        offer, answer = await negotiate(pair.offerer, pair.answerer)
+        await asyncio.sleep(SETTLING)
+        for description in (offer, answer):
+            assert ports(description) == [True, False, True]
+            assert bundled(description) == "0 2"
+        assert stopped.currentDirection == other.currentDirection == "inactive"
+        assert other.stopped
+        with pytest.raises(MediaStreamError):
+            await other.receiver.track.recv()
+        assert history.negotiationneeded == 1
+        await works(pair)
+        # It stays rejected, whoever offers.
+        for a, b in ((pair.offerer, pair.answerer), (pair.answerer, pair.offerer)):
+            for description in await negotiate(a, b):
+                assert ports(description) == [True, False, True]
+        assert history.negotiationneeded == 1
+
+
+async def test_tag_stopped_by_the_offerer(network: Network) -> None:
+    """
+    The BUNDLE-tag is made inactive instead, as the others could not do without it.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        history = states(pair.offerer)
+        await pair.offerer.getTransceivers()[0].stop()
+        offer, answer = await negotiate(pair.offerer, pair.answerer)
+        assert ports(offer) == ports(answer) == [True, True, True]
+        for pc in (pair.offerer, pair.answerer):
+            assert pc.getTransceivers()[0].currentDirection == "inactive"
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == 0
+        await works(pair)
+
+
+async def test_tag_rejected_by_the_peer(network: Network) -> None:
+    """
+    A peer may reject its BUNDLE-tag: the others go on over the transport that they had.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        offer = await offered(pair.offerer)
+        munged = offer.sdp.replace("BUNDLE 0 1 2", "BUNDLE 1 2")
+        munged = re.sub(r"^m=audio \d+", "m=audio 0", munged, flags=re.M)
+        await pair.answerer.setRemoteDescription(
+            RTCSessionDescription(sdp=munged, type="offer")
+        )
+        await pair.answerer.setLocalDescription()
+        answer = pair.answerer.localDescription
+        assert ports(answer) == [False, True, True]
+        assert bundled(answer) == "1 2"
+        await pair.exchange()
+        await asyncio.sleep(SETTLING)
+        assert [x.stopped for x in pair.answerer.getTransceivers()] == [True, False]
+        assert pair.answerer.connectionState == "connected"
+
+
+async def test_stopped_before_it_was_offered(network: Network) -> None:
+    """
+    A transceiver that never had an m-section leaves no trace in the states.
+    """
+    async with connected_pair(network) as pair:
+        history = states(pair.offerer)
+        await pair.offerer.addTransceiver("audio").stop()
+        offer, _ = await negotiate(pair.offerer, pair.answerer)
+        assert ports(offer) == [True]
+        assert history.ice == ["completed", "new", "completed"]
+        assert history.connection == ["connected", "connecting", "connected"]
+        await pair.exchange()
+
+
+async def test_stopped_by_the_answerer(network: Network) -> None:
+    """
+    A transceiver which is stopped before it is answered is rejected in the answer.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        histories = [states(pair.offerer), states(pair.answerer)]
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        await pair.answerer.getTransceivers()[1].stop()
+        await pair.answerer.setLocalDescription()
+        answer = pair.answerer.localDescription
+        assert ports(answer) == [True, False, True]
+        await pair.offerer.setRemoteDescription(answer)
+        await asyncio.sleep(SETTLING)
+        assert [x.stopped for x in pair.offerer.getTransceivers()] == [False, True]
+        assert [x.negotiationneeded for x in histories] == [0, 0]
+        await works(pair)
+
+
+async def test_tag_stopped_by_the_answerer(network: Network) -> None:
+    """
+    The BUNDLE-tag is made inactive instead, as the others could not do without it.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        await pair.answerer.getTransceivers()[0].stop()
+        await pair.answerer.setLocalDescription()
+        answer = pair.answerer.localDescription
+        assert ports(answer) == [True, True, True]
+        await pair.offerer.setRemoteDescription(answer)
+        assert pair.offerer.getTransceivers()[0].currentDirection == "inactive"
+        await works(pair)
+
+
+REJECTED = """m=video 0 UDP/TLS/RTP/SAVPF 34\r
+c=IN IP4 0.0.0.0\r
+a=mid:1\r
+a=inactive\r
+"""
+
+
+@pytest.mark.parametrize("mid", ["a=mid:1\r\n", ""], ids=["mid", "no mid"])
+async def test_bare_section(network: Network, mid: str) -> None:
+    """
+    A rejected m-section needs no credentials, no codec and no mid.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        await pair.answerer.setLocalDescription()
+        session, audio, _, data = re.split(
+            "^(?=m=)", pair.answerer.localDescription.sdp, flags=re.M
+        )
+        session = session.replace("BUNDLE 0 1 2", "BUNDLE 0 2")
+        bare = REJECTED.replace("a=mid:1\r\n", mid)
+        answer = RTCSessionDescription(
+            sdp="".join((session, audio, bare, data)), type="answer"
+        )
+        await pair.offerer.setRemoteDescription(answer)
+        await asyncio.sleep(SETTLING)
+        assert pair.offerer.getTransceivers()[1].stopped
+        assert pair.offerer.signalingState == "stable"
+        await pair.exchange()
+
+
+async def test_used_again(network: Network) -> None:
+    """
+    The peer may use a rejected m-section for another transceiver.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        await pair.offerer.getTransceivers()[1].stop()
+        await negotiate(pair.offerer, pair.answerer)
+        # As Chromium does: in the same place, with another mid.
+        pair.offerer.addTrack(VideoStreamTrack())
+        offer = await pair.offerer.createOffer()
+        session, audio, _, data, video = re.split("^(?=m=)", offer.sdp, flags=re.M)
+        munged = RTCSessionDescription(sdp=session + audio + video + data, type="offer")
+        await pair.answerer.setRemoteDescription(munged)
+        await pair.answerer.setLocalDescription()
+        answer = pair.answerer.localDescription
+        assert re.findall(r"^a=mid:(\d)", answer.sdp, re.M) == ["0", "3", "2"]
+        assert ports(answer) == [True, True, True]
+        old, new = pair.answerer.getTransceivers()[1:]
+        assert (old.mid, old.stopped) == (None, True)
+        assert (new.mid, new.stopped, new.currentDirection) == ("3", False, "recvonly")
+        # Our own offers know it, too.
+        again = await pair.answerer.createOffer()
+        assert re.findall(r"^a=mid:(\d)", again.sdp, re.M) == ["0", "3", "2"]
+
+
+async def test_rolled_back(network: Network) -> None:
+    """
+    A rejection which is rolled back has stopped nothing.
+    """
+    async with connected_pair(network, prepare=add_media) as pair:
+        await pair.offerer.getTransceivers()[1].stop()
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        await pair.answerer.setRemoteDescription(
+            RTCSessionDescription(sdp="", type="rollback")
+        )
+        assert not pair.answerer.getTransceivers()[1].stopped
+        await pair.offerer.setLocalDescription(
+            RTCSessionDescription(sdp="", type="rollback")
+        )
+        # The other side's offer is rejected where the transceiver is stopped.
+        _, answer = await negotiate(pair.answerer, pair.offerer)
+        await asyncio.sleep(SETTLING)
+        assert ports(answer) == [True, False, True]
+        assert pair.answerer.getTransceivers()[1].stopped
+        await works(pair)
+
+
+async def test_rejected_transport_is_not_started(network: Network) -> None:
+    """
+    Where nothing is bundled, a rejected m-section's transport is not waited for.
+    """
+
+    async with connected_pair(network) as pair:
+        pair.offerer.addTrack(VideoStreamTrack())
+        await pair.answerer.setRemoteDescription(await offered(pair.offerer))
+        await pair.answerer.getTransceivers()[0].stop()
+        await pair.answerer.setLocalDescription()
+        await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
+        await asyncio.sleep(60)
+        assert pair.offerer.getTransceivers()[0].stopped
+        assert pair.offerer.iceConnectionState != "failed"
+        await pair.exchange()
