@@ -228,7 +228,7 @@ class Session(TransportOwner):
         self._hold_transports(True)
         undone = self._put_back(stable)
         self._reset_transports()
-        self._release_transports(told=False)
+        self._release_transports()
         self._changes += 1
         for step in self._offers:
             step.rolled_back = True
@@ -258,7 +258,7 @@ class Session(TransportOwner):
         for transport in step.transports:
             transport.revert()
         self._put_back(step.before)
-        self._release_transports(told=False)
+        self._release_transports()
         self._stop_unused_transports()
 
     def _stop_unused_transports(self, all: bool = False) -> None:

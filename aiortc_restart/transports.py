@@ -1,7 +1,6 @@
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import aiortc
 import aiortc.rtcpeerconnection
@@ -90,20 +89,12 @@ class TransportOwner(PathKeeper):
                 return endpoint
         return None
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
-        if self._holding and event in self._states:
-            self._held_events.append((event, self._states))
-            return True
-        return super().emit(event, *args, **kwargs)
-
     def _hold_transports(self, holding: bool) -> None:
         """
         Keep the transports from stopping, as those do that the base bundles away, and
         the connection from starting those that it has for the moment, and from telling
         their states: a description may fail, or be rolled back.
         """
-        if holding:
-            self._held_states, self._held_events = self._states, []
         self._holding = holding
         for transport in self._transports:
             transport.held = holding
@@ -246,11 +237,6 @@ class TransportOwner(PathKeeper):
     def _release_transports(self) -> None:
         self._held_states.clear()
         self._hold_transports(False)
-        self._states = self._held_states
-        events, self._held_events = self._held_events, []
-        for event, states in events if told else []:
-            self._states = states
-            self.emit(event)
         self._update_states()
         if self._start_when_released:
             self._start_when_released = False

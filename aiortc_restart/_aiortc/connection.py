@@ -342,23 +342,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             useful.add(self._spare_sctp.transport)
         return useful | {transport for transport, _ in self._origins.values()}
 
-    @property
-    def _states(self) -> dict[str, str]:
-        """
-        The states which transports decide, each by the event of its changes.
-        """
-        return {
-            "connectionstatechange": self.__connectionState,
-            "iceconnectionstatechange": self.__iceConnectionState,
-            "icegatheringstatechange": self.__iceGatheringState,
-        }
-
-    @_states.setter
-    def _states(self, value: dict[str, str]) -> None:
-        self.__connectionState = value["connectionstatechange"]
-        self.__iceConnectionState = value["iceconnectionstatechange"]
-        self.__iceGatheringState = value["icegatheringstatechange"]
-
     def _update_states(self) -> None:
         self.__updateIceGatheringState()
         self.__updateConnectionState()
@@ -523,6 +506,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def __updateIceConnectionState(self) -> None:
         self._derive_states()()
+
+    def __updateIceGatheringState(self) -> None:
+        self._update_ice_gathering_state()
 
     def __validate_description(
         self, description: aiortc.sdp.SessionDescription, is_local: bool

@@ -67,31 +67,6 @@ def check_fingerprints(description: SessionDescription) -> None:
             )
 
 
-def check_offer(
-    sessionDescription: aiortc.RTCSessionDescription,
-    current: SessionDescription | None,
-) -> None:
-    """
-    Parse an offer and check what can be checked without applying it.
-
-    :param current: The description which it would replace.
-
-    :raises ValueError: if it is not valid.
-    """
-    try:
-        description = SessionDescription.parse(sessionDescription.sdp)
-    except Exception as exc:
-        raise ValueError(
-            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
-        ) from exc
-    description.type = sessionDescription.type
-    bundle.share_tag_section(description)
-    for media in description.media:
-        credentials.validate(media)
-    check_fingerprints(description)
-    check_sections(description, current)
-
-
 def check_sections(
     description: SessionDescription, current: SessionDescription | None
 ) -> None:
@@ -159,6 +134,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         raise ValueError(
             f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
         ) from exc
+    description.type = sessionDescription.type
     rejection.complete(description)
     bundle.share_tag_section(description)
     for media in description.media:
