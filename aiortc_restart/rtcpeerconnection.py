@@ -12,6 +12,7 @@ from .negotiation import bundle, credentials, rejection
 from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
+    check_sections,
     describe_transport,
     media_sections,
     parse,
@@ -342,10 +343,11 @@ class RTCPeerConnection(Session):
         each transport by itself, which the answer completes.
 
         An offer that meets ours rolls ours back first (webrtc-pc
-        #dom-peerconnection-setremotedescription). If it cannot be parsed, or has no
-        valid ICE credentials or no DTLS fingerprint, ours stands. If it fails later,
-        ours has been rolled back all the same: the signaling state is `stable`, and the
-        `"negotiationneeded"` event is fired again, if negotiation is needed.
+        #dom-peerconnection-setremotedescription). If it cannot be parsed, lacks m-lines
+        which have been negotiated, or has no valid ICE credentials or no DTLS
+        fingerprint, ours stands. If it fails later, ours has been rolled back all the
+        same: the signaling state is `stable`, and the `"negotiationneeded"` event is
+        fired again, if negotiation is needed.
 
         :param sessionDescription: An :class:`RTCSessionDescription` created from
                                     information received over the signaling channel. One
@@ -366,7 +368,7 @@ class RTCPeerConnection(Session):
                 sessionDescription.type == "offer"
                 and self.signalingState == "have-local-offer"
             ):
-                parse(sessionDescription)
+                check_sections(parse(sessionDescription), self._current_remote)
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
                 await super().setRemoteDescription(sessionDescription)

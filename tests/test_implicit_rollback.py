@@ -80,6 +80,7 @@ INVALID = {
     "no-pwd": (r"^a=ice-pwd:.*\n", ""),
     "short-ufrag": (r"^a=ice-ufrag:.*", "a=ice-ufrag:abc"),
     "pwd-grammar": (r"^a=ice-pwd:.*", "a=ice-pwd:" + 30 * "!"),
+    "no-sections": (r"^m=audio [^`]*", ""),
     "no-fingerprint": (r"^a=fingerprint:.*\n", ""),
 }
 

@@ -149,10 +149,12 @@ async def test_before_the_first_checks(network: Network, role: str) -> None:
         if role == "answerer":
             pc, other = answerer, offerer
         said = credentials(pc.localDescription)
+        generations = ice_transport(pc).generations
         offer = await other.createOffer()
         await pc.setRemoteDescription(offer)
         await pc.setRemoteDescription(ROLLBACK)
         assert credentials(pc.localDescription) == said
+        assert ice_transport(pc).generations == generations
         await asyncio.gather(first, second)
         assert credentials(await pc.createOffer()) == said
         # Each brings the other the candidates that were missing.

@@ -134,6 +134,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         raise ValueError(
             f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
         ) from exc
+    description.type = sessionDescription.type
     rejection.complete(description)
     bundle.share_tag_section(description)
     for media in description.media:
