@@ -2,13 +2,15 @@
 Calls with other implementations whose networks change under them.
 """
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from aiortc_restart import RTCPeerConnection
 
-from ..interop.call import calling
+from ..interop.call import Call, calling
 from ..interop.local import LocalPeer
 from ..interop.media import Clip, make_clip, make_movie
 from ..interop.remote import missing, remote_peer
@@ -18,7 +20,7 @@ from .lab import Lab
 
 pytestmark = pytest.mark.interop
 
-MOVIE_SECONDS = 60
+MOVIE_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,22 @@ def other(request: pytest.FixtureRequest) -> str:
     return name
 
 
+async def assert_complete(call: Call) -> None:
+    """
+    Assert that the call is what it was, and that no message was lost.
+    """
+    local, now = call.local, await call.drain()
+    assert now.remote["errors"] == []
+    assert (local.ended, now.remote["ended"]) == ([], [])
+    assert now.local_received == now.remote["sent"]
+    assert now.remote["received"] == now.local_sent
+    assert (local.duplicates, now.remote["duplicates"]) == (0, 0)
+    assert local.dtls_history == []
+    assert "closed" not in local.history
+
+
 @pytest.mark.parametrize("restarter", ["local", "remote"])
-@pytest.mark.parametrize("variant", ["link down", "dropped"])
+@pytest.mark.parametrize("variant", ["link down", "address removed", "dropped"])
 async def test_handover(
     lab: Lab, other: str, restarter: str, variant: str, movie: Path, clip: Clip
 ) -> None:
@@ -59,19 +75,14 @@ async def test_handover(
         await call.negotiate_when_needed()
         if variant == "link down":
             lab.link("alice", "wifi", up=False)
+        elif variant == "address removed":
+            lab.remove_address("alice", "wifi")
         else:
             lab.cut("wifi")
         await until(lambda: local.pc.iceConnectionState == "disconnected")
         lab.link("alice", "lte", up=True)
         await restart(call, restarter)
-        now = await call.drain()
-        assert now.remote["errors"] == []
-        assert (local.ended, now.remote["ended"]) == ([], [])
-        assert now.local_received == now.remote["sent"]
-        assert now.remote["received"] == now.local_sent
-        assert (local.duplicates, now.remote["duplicates"]) == (0, 0)
-        assert local.dtls_history == []
-        assert "closed" not in local.history
+        await assert_complete(call)
 
 
 async def test_blip(lab: Lab, other: str, movie: Path, clip: Clip) -> None:
@@ -89,8 +100,39 @@ async def test_blip(lab: Lab, other: str, movie: Path, clip: Clip) -> None:
         lab.heal("wifi")
         await until(lambda: local.pc.iceConnectionState == "completed")
         await call.flowing()
-        now = await call.drain()
-        assert now.remote["errors"] == []
-        assert now.local_received == now.remote["sent"]
-        assert now.remote["received"] == now.local_sent
+        await assert_complete(call)
         assert local.history[-2:] == ["disconnected", "completed"]
+
+
+async def test_long_outage(lab: Lab, movie: Path, clip: Clip) -> None:
+    """
+    Calls outlive their consent, and a restart by either end brings back sound, pictures
+    and all messages.
+    """
+    others = {"chromium": "remote", "wrtc": "local"}
+    for reason in filter(None, map(missing, others)):
+        pytest.skip(reason)
+    lab.link("alice", "lte", up=False)
+    # Both at once, as the time is the same.
+    async with contextlib.AsyncExitStack() as stack:
+        calls = {}
+        for other, restarter in others.items():
+            local = LocalPeer(lab.at("alice", RTCPeerConnection), movie, reliable=True)
+            remote = await stack.enter_async_context(
+                remote_peer(other, wrapper=lab.command("bob"))
+            )
+            call = await stack.enter_async_context(
+                calling(local, remote, "local", clip)
+            )
+            await call.negotiate_when_needed()
+            calls[call] = restarter
+        lab.cut("wifi")
+        await until(
+            lambda: all(x.pc.iceConnectionState == "failed" for x in calls), timeout=45
+        )
+        await asyncio.sleep(5)
+        lab.heal("wifi")
+        for call, restarter in calls.items():
+            await restart(call, restarter)
+        for call in calls:
+            await assert_complete(call)
