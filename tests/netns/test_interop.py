@@ -5,7 +5,9 @@ Calls with other implementations whose networks change under them.
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import Any
 
+import aiortc
 import pytest
 
 from aiortc_restart import RTCPeerConnection
@@ -15,8 +17,10 @@ from ..interop.local import LocalPeer
 from ..interop.media import Clip, make_clip, make_movie
 from ..interop.remote import missing, remote_peer
 from ..interop.test_restart import restart
-from ..utils import until
+from ..network import Address
+from ..utils import candidates, until
 from .lab import Lab
+from .test_stories import Nat, closing, open_port
 
 pytestmark = pytest.mark.interop
 
@@ -135,4 +139,54 @@ async def test_long_outage(lab: Lab, movie: Path, clip: Clip) -> None:
         for call, restarter in calls.items():
             await restart(call, restarter)
         for call in calls:
+            await assert_complete(call)
+
+
+async def test_nat_rebinds(
+    lab: Lab, other: str, movie: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    When a NAT gives our end another port, a restart brings back sound, pictures and all
+    messages.
+    """
+    nat: dict[Address, Nat] = {}
+
+    class BehindNat(RTCPeerConnection):
+        async def addIceCandidate(
+            self, candidate: aiortc.RTCIceCandidate | None
+        ) -> None:
+            if candidate is not None:
+                behind = candidate.ip, candidate.port
+                candidate.ip, candidate.port = await open_port(lab, nat, behind)
+            await super().addIceCandidate(candidate)
+
+    for name in ("alice", "bob"):
+        lab.link(name, "lte", up=False)
+    local = LocalPeer(lab.at("alice", BehindNat), movie, reliable=True)
+    async with closing(nat), remote_peer(other, wrapper=lab.command("bob")) as remote:
+        call_remote = remote.call
+
+        async def call_with_ports(method: str, **args: Any) -> Any:
+            if method == "accept":
+                description = aiortc.RTCSessionDescription(**args)
+                for address in {(x.ip, x.port) for x in candidates(description)}:
+                    host, port = await open_port(lab, nat, address)
+                    args["sdp"] = args["sdp"].replace(
+                        f"{address[0]} {address[1]} typ", f"{host} {port} typ"
+                    )
+            return await call_remote(method, **args)
+
+        monkeypatch.setattr(remote, "call", call_with_ports)
+        async with calling(local, remote, "local", clip) as call:
+            await call.negotiate_when_needed()
+            address = lab.address("alice", "wifi")
+            for behind in [x for x in nat if x[0] == address]:
+                await open_port(lab, nat, behind)
+            before = await call.snapshot()
+            await asyncio.sleep(3)
+            assert not (await call.snapshot()).flows_since(before)
+            count = len(call.descriptions)
+            local.pc.restartIce()  # type: ignore[attr-defined]
+            await call.negotiated(count + 2)
+            await call.flowing()
             await assert_complete(call)
