@@ -8,6 +8,7 @@ from aiortc import InvalidAccessError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from .exceptions import InvalidModificationError
+from .ice.consent import ConsentTimes
 
 # What cannot change, and what it is where a configuration does not say.
 FIXED: dict[str, Any] = {
@@ -17,7 +18,19 @@ FIXED: dict[str, Any] = {
     "rtcpMuxPolicy": "require",
 }
 
-TIMES = ("iceDisconnectedTimeout", "iceFailedTimeout", "iceRestartTimeout")
+TIMES = (
+    "iceConsentInterval",
+    "iceConsentTimeout",
+    "iceDisconnectedTimeout",
+    "iceFailedTimeout",
+    "iceRestartTimeout",
+)
+
+MIN_CONSENT_INTERVAL = 5.0
+"""
+In seconds: at 0.8 times that, consent requests are the 4 seconds apart which they have
+to be (RFC 7675 section 5.1).
+"""
 
 
 @dataclass
@@ -26,7 +39,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     The :class:`RTCConfiguration` dictionary is used to provide configuration
     options for an :class:`RTCPeerConnection`.
 
-    :raises ValueError: if a time is not a positive number of seconds.
+    :raises ValueError: if a time is not a positive number of seconds, or consent is
+                        asked for too often, or would be lost before it is asked for.
     """
 
     iceDisconnectedTimeout: float | None = 5.0
@@ -50,6 +64,21 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     which it becomes `"failed"`, unless a restart brings it back. `None` for never.
     """
 
+    iceConsentInterval: float | None = None
+    """
+    How often the peer is asked for its consent to what is sent, in seconds: each time
+    after 0.8 to 1.2 times that, at random (RFC 7675 section 5.1). At least 5. `None`
+    for `aioice.ice.CONSENT_INTERVAL`, which is 5 unless an application has set it.
+    """
+
+    iceConsentTimeout: float | None = None
+    """
+    When a path is lost on which no request is answered, in seconds from the last
+    response. More than 1.2 times the interval, as the next request may come that late;
+    RFC 7675 section 5.1 has 30. `None` for the product of `aioice.ice.CONSENT_FAILURES`
+    and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them.
+    """
+
     def __post_init__(self) -> None:
         for name in TIMES:
             value = getattr(self, name)
@@ -62,6 +91,25 @@ class RTCConfiguration(aiortc.RTCConfiguration):
                     f"{name} must be a positive number of seconds or None, not "
                     f"{value!r}"
                 )
+        self._check_consent()
+
+    def _check_consent(self) -> None:
+        interval, timeout = self.iceConsentInterval, self.iceConsentTimeout
+        if interval is None and timeout is None:
+            # What an application does to aioice is its own business.
+            return
+        if interval is not None and interval < MIN_CONSENT_INTERVAL:
+            raise ValueError(
+                f"iceConsentInterval must be at least {MIN_CONSENT_INTERVAL:g} seconds "
+                f"(RFC 7675 section 5.1), not {interval!r}"
+            )
+        times = ConsentTimes(interval, timeout)
+        if times.lifetime <= times.longest_delay:
+            raise ValueError(
+                f"iceConsentTimeout must be more than {times.longest_delay:g} seconds, "
+                "which may pass until consent is asked for again (1.2 times "
+                f"iceConsentInterval), not {times.lifetime:g}"
+            )
 
 
 def copy_configuration(configuration: aiortc.RTCConfiguration) -> RTCConfiguration:

@@ -55,6 +55,8 @@ class TransportOwner(PathKeeper):
                 configuration.iceTransportPolicy,
                 configuration.iceRestartTimeout,
                 configuration.iceDisconnectedTimeout,
+                configuration.iceConsentInterval,
+                configuration.iceConsentTimeout,
             )
         self._set_failed_timer()
 
@@ -74,6 +76,8 @@ class TransportOwner(PathKeeper):
             gatherer,
             restartTimeout=self._settings.iceRestartTimeout,
             disconnectedTimeout=self._settings.iceDisconnectedTimeout,
+            consentInterval=self._settings.iceConsentInterval,
+            consentTimeout=self._settings.iceConsentTimeout,
         )
         transport.held = self._holding
         transport.on("recovered", lambda: self._recover_media(transport))

@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
+import aioice.ice
 import aiortc
 import pytest
 
@@ -20,12 +21,14 @@ EXPIRY = 45.0
 def test_defaults() -> None:
     """
     A restart has 39.5 seconds (RFC 8863 section 3), a failed connection a minute, and
-    five seconds of silence are a disconnection.
+    five seconds of silence are a disconnection; consent is as aioice has it.
     """
     configuration = RTCConfiguration()
     assert configuration.iceDisconnectedTimeout == 5.0
     assert configuration.iceRestartTimeout == 39.5
     assert configuration.iceFailedTimeout == 60.0
+    assert configuration.iceConsentInterval is None
+    assert configuration.iceConsentTimeout is None
 
 
 def test_base_options() -> None:
@@ -51,13 +54,61 @@ def test_invalid(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", TIMES)
-@pytest.mark.parametrize("value", [None, 1, 0.25])
+@pytest.mark.parametrize("value", [None, 7, 6.25])
 def test_valid(name: str, value: float | None) -> None:
     """
-    A time may be an integer, a fraction, or `None` for never.
+    A time may be an integer, a fraction, or `None`.
     """
     options: dict[str, Any] = {name: value}
     assert getattr(RTCConfiguration(**options), name) == value
+
+
+@pytest.mark.parametrize("seconds", [0.25, 4, 4.999])
+def test_consent_interval_too_short(seconds: float) -> None:
+    """
+    Consent requests are never less than four seconds apart, whatever is configured.
+    """
+    # RFC 7675 section 5.1
+    with pytest.raises(ValueError, match="iceConsentInterval must be at least 5"):
+        RTCConfiguration(iceConsentInterval=seconds)
+
+
+@pytest.mark.parametrize(
+    ("interval", "timeout", "least"),
+    [(None, 5, 6), (None, 6, 6), (10, 9, 12), (10.0, 12.0, 12), (25, None, 30)],
+)
+def test_consent_timeout_too_short(
+    interval: float | None, timeout: float | None, least: int
+) -> None:
+    """
+    Consent lasts until it has been asked for again, or a path that works would be lost.
+    """
+    text = f"iceConsentTimeout must be more than {least} seconds"
+    with pytest.raises(ValueError, match=text):
+        RTCConfiguration(iceConsentInterval=interval, iceConsentTimeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("interval", "timeout"), [(None, 6.1), (5, 7), (10, 12.5), (24, None), (60, 90)]
+)
+def test_consent_times(interval: float | None, timeout: float | None) -> None:
+    """
+    Longer times are the application's choice.
+    """
+    RTCConfiguration(iceConsentInterval=interval, iceConsentTimeout=timeout)
+
+
+def test_consent_settings_of_aioice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is not configured is compared as an application has set it in aioice, and is
+    not judged otherwise.
+    """
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 1)
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 1)
+    RTCConfiguration()
+    RTCConfiguration(iceConsentTimeout=2)
+    with pytest.raises(ValueError, match=r"must be more than 6 seconds, .*, not 1"):
+        RTCConfiguration(iceConsentInterval=5)
 
 
 async def test_base_class(network: Network) -> None:

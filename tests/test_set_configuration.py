@@ -162,6 +162,8 @@ INVALID: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "iceTransportPolicy", {"iceTransportPolicy": "relay"}),
     (ValueError, "iceRestartTimeout", {"iceRestartTimeout": -1}),
     (ValueError, "iceFailedTimeout", {"iceFailedTimeout": "5"}),
+    (ValueError, "iceConsentInterval", {"iceConsentInterval": 4}),
+    (ValueError, "iceConsentTimeout", {"iceConsentTimeout": 5}),
     (ValueError, "RTCIceServer", {"iceServers": ["stun:a"]}),
     (ValueError, "must be a list", {"iceServers": [RTCIceServer(None)]}),  # type: ignore[arg-type]
     (ValueError, "needs a URL", {"iceServers": [RTCIceServer([])]}),

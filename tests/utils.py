@@ -261,13 +261,16 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 def run_in_real_time(
     main: Coroutine[Any, Any, T],
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    limit: float = TEST_LIMIT,
 ) -> T:
     """
     Run a test on a real event loop, and assert that it leaves nothing behind.
+
+    :param limit: How long it may take, in seconds.
     """
 
     async def guarded() -> T:
-        async with asyncio.timeout(TEST_LIMIT), nothing_left_behind():
+        async with asyncio.timeout(limit), nothing_left_behind():
             return await main
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -1,6 +1,5 @@
 import asyncio
 import errno
-import random
 from typing import Any, Protocol
 
 import aioice
@@ -8,6 +7,7 @@ import aioice.ice
 import aioice.stun
 
 from .. import _aiortc
+from .consent import ConsentTimes
 from .inbox import Inbox, NewerInbox
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
@@ -133,9 +133,12 @@ class Connection(_aiortc.Connection):
     aioice's connection, which tells its observer what happens as it happens.
 
     :param inbox: For the received datagrams, shared by all connections of a transport.
+    :param consent: How often consent is asked for, and how long it lasts.
     """
 
-    def __init__(self, inbox: Inbox, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, inbox: Inbox, consent: ConsentTimes, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
@@ -147,6 +150,8 @@ class Connection(_aiortc.Connection):
         "About how long it takes to be answered on the selected pair, in seconds."
         self.signs = 0
         "How many valid checks and responses have come on the selected pair."
+        self._consent = consent
+        self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
         self._inbox: Inbox | NewerInbox = inbox
@@ -160,10 +165,9 @@ class Connection(_aiortc.Connection):
     @property
     def consent_lifetime(self) -> float:
         """
-        How long consent lasts after a response, in seconds. Applications change the
-        settings.
+        How long consent lasts after a response, in seconds.
         """
-        return aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL
+        return self._consent.lifetime
 
     @property
     def data_count(self) -> int:
@@ -299,6 +303,25 @@ class Connection(_aiortc.Connection):
             self.switch_role("ICE-CONTROLLED" in request.message.attributes)
             self._request_consent(request.pair, repair=False)
 
+    def consent_times_changed(self, before: float) -> None:
+        """
+        Take note that consent is asked for more or less often, or lasts another time.
+
+        :param before: How long it has lasted until now, in seconds.
+        """
+        if self.consent_time is None:
+            return
+        # A path on which nobody was asked since does not die of the change: it has the
+        # new time from now on, unless the old one is over earlier.
+        self.consent_time = max(
+            self.consent_time,
+            min(
+                asyncio.get_running_loop().time(),
+                self.consent_time + before - self.consent_lifetime,
+            ),
+        )
+        self._consent_changed.set()
+
     def data_received(self, data: bytes, component: int) -> None:
         self._deliveries += 1
         self._inbox.put(data)
@@ -371,12 +394,15 @@ class Connection(_aiortc.Connection):
         # it is answered (RFC 7675 section 5.1). The settings are read each time, as
         # applications change them.
         loop = asyncio.get_running_loop()
-        self.consent_time = loop.time()
-        next_time = self.consent_time + self._consent_delay()
+        self.consent_time = asked_time = loop.time()
+        next_time = asked_time + self._consent.delay()
         while True:
             lifetime = self.consent_lifetime
-            expiry = self.consent_time + lifetime
-            await asyncio.sleep(max(0, min(next_time, expiry) - loop.time()))
+            if await self._await_consent_change(
+                min(next_time, self.consent_time + lifetime)
+            ):
+                next_time = asked_time + self._consent.delay()
+                continue
             now = loop.time()
             if now >= self.consent_time + lifetime:
                 break
@@ -386,7 +412,8 @@ class Connection(_aiortc.Connection):
                         self._forget_consent_request(request)
                 for pair in self._nominated_pairs.values():
                     self._request_consent(pair)
-                next_time = now + self._consent_delay()
+                asked_time = now
+                next_time = asked_time + self._consent.delay()
 
         self._forget_consent_task()
         await self.close()
@@ -449,8 +476,18 @@ class Connection(_aiortc.Connection):
         if self.observer is not None:
             self.observer.role_switched(ice_controlling)
 
-    def _consent_delay(self) -> float:
-        return aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2)
+    async def _await_consent_change(self, until: float) -> bool:
+        """
+        Wait until a time, or until :meth:`consent_times_changed`, and tell whether that
+        was it.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                await self._consent_changed.wait()
+        except TimeoutError:
+            return False
+        self._consent_changed.clear()
+        return True
 
     def _hear(self) -> None:
         self.signs += 1

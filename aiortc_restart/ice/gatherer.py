@@ -4,6 +4,7 @@ from .._aiortc import RTCIceGatherer as BaseIceGatherer
 from .._aiortc import random_ice_string
 from .candidate import candidate_from_aioice
 from .connection import Connection
+from .consent import ConsentTimes
 from .generation import IceGeneration
 from .inbox import Inbox
 
@@ -43,6 +44,8 @@ class RTCIceGatherer(BaseIceGatherer):
         local_password: str | None = None,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
+        self.consent = ConsentTimes()
+        "How often consent is asked for, and how long it lasts."
         self.inbox = Inbox()
         "What has been received and not been read, by whichever generation."
         fresh = create_credentials()
@@ -136,6 +139,7 @@ class RTCIceGatherer(BaseIceGatherer):
     ) -> Connection:
         return Connection(
             self.inbox,
+            self.consent,
             ice_controlling=ice_controlling,
             local_username=username,
             local_password=password,

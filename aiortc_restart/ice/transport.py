@@ -46,6 +46,10 @@ class RTCIceTransport(BaseIceTransport):
     :param restartTimeout: When a restart that does not succeed is given up, in seconds
                            from the moment at which both descriptions are known (RFC
                            8863 section 3). `None` for never.
+    :param consentInterval: Seconds between two consent requests. `None` for aioice's
+                            setting.
+    :param consentTimeout: How long consent lasts after a response, in seconds. `None`
+                           for aioice's settings.
     """
 
     def __init__(
@@ -53,10 +57,14 @@ class RTCIceTransport(BaseIceTransport):
         gatherer: aiortc.RTCIceGatherer,
         restartTimeout: float | None = 39.5,
         disconnectedTimeout: float | None = 5.0,
+        consentInterval: float | None = None,
+        consentTimeout: float | None = None,
     ) -> None:
         assert isinstance(gatherer, RTCIceGatherer)
         super().__init__(gatherer)
         self._gatherer = gatherer
+        gatherer.consent.interval = consentInterval
+        gatherer.consent.timeout = consentTimeout
         self._disconnected_timeout = disconnectedTimeout
         self._restart_timeout = restartTimeout
 
@@ -323,16 +331,24 @@ class RTCIceTransport(BaseIceTransport):
         iceTransportPolicy: aiortc.RTCIceTransportPolicy,
         restartTimeout: float | None,
         disconnectedTimeout: float | None,
+        consentInterval: float | None,
+        consentTimeout: float | None,
     ) -> None:
         """
         Change the configuration: for gathering, and for restarts, which have not begun,
-        and for what is called silence.
+        for what is called silence, and for consent.
         """
         self._gatherer.configure(iceServers, iceTransportPolicy)
         self._restart_timeout = restartTimeout
         self._disconnected_timeout = disconnectedTimeout
         if self._active is not None:
             self._active.allow_silence(disconnectedTimeout)
+        consent = self._gatherer.consent
+        if (consent.interval, consent.timeout) != (consentInterval, consentTimeout):
+            before = consent.lifetime
+            consent.interval, consent.timeout = consentInterval, consentTimeout
+            for generation in self.generations:
+                generation.connection.consent_times_changed(before)
 
     def discard(self) -> None:
         """

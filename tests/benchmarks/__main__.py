@@ -1,5 +1,6 @@
 """
-Measure what the package costs, side by side with stock aiortc.
+Measure what the package costs, side by side with stock aiortc, and what it can do,
+side by side with libwebrtc.
 """
 
 import argparse
@@ -49,7 +50,11 @@ def main() -> int:
         print(f"{name} ...", flush=True)
         found = asyncio.run(BENCHMARKS[name](args.quick))
         for row in found:
-            print(f"  {row.figure}: stock {row.stock}, ours {row.ours}", flush=True)
+            print(
+                f"  {row.figure}: stock {row.stock}, ours {row.ours}, "
+                f"libwebrtc {row.libwebrtc}",
+                flush=True,
+            )
         rows += found
     print()
     print_table(rows)
@@ -65,10 +70,12 @@ def print_table(rows: list[Row]) -> None:
 
     :param rows: The lines.
     """
-    cells = [("figure", "stock", "ours", "limit", "verdict")]
+    cells = [("figure", "stock", "ours", "libwebrtc", "limit", "verdict")]
     for row in rows:
         verdict = "holds" if row.holds else "MISSED"
-        cells.append((row.figure, row.stock, row.ours, row.limit, verdict))
+        cells.append(
+            (row.figure, row.stock, row.ours, row.libwebrtc, row.limit, verdict)
+        )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         columns = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))

@@ -61,6 +61,9 @@ class Row:
     holds: bool
     stock: str = "-"
 
+    libwebrtc: str = "-"
+    "libwebrtc for Node, against itself."
+
 
 class Pair(Generic[PC]):
     """

@@ -4,10 +4,11 @@ What becomes of calls whose network goes away, on hosts in network namespaces.
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import aioice.ice
@@ -21,15 +22,14 @@ from ..netns.lab import Lab, LabLoop, missing
 from ..network import two_hosts
 from ..test_flapping import flap
 from ..utils import Pair, connected_pair, negotiate, until
+from . import libwebrtc
 from .harness import Row, Stopwatch
+from .libwebrtc import BACKLOG_SECONDS, BLIP_SECONDS, HANDOVERS, RATE, RTP
 
-BACKLOG_SECONDS, RATE = 8.0, 400
-"For how long the path is gone, and how many messages a second are sent meanwhile."
+T = TypeVar("T")
 
 CONNECTIONS = 100
 DAY = 86400.0
-RTP = range(128, 192)
-"What RTP and RTCP packets begin with (RFC 7983 section 7)."
 
 PATIENT = RTCConfiguration(iceServers=[], iceFailedTimeout=None)
 QUICK = RTCConfiguration(
@@ -52,11 +52,19 @@ async def run(quick: bool) -> list[Row]:
         scenes = [handover, backlog, blip, notice, crowd]
         for scene in scenes if quick else [*scenes, long_outage]:
             # A socket belongs to the namespace which its thread is in.
-            rows += await asyncio.to_thread(_in_lab, scene)
+            found = await asyncio.to_thread(_in_lab, scene)
+            beside = libwebrtc.SCENES.get(scene.__name__)
+            if beside is not None and libwebrtc.MISSING is None:
+                figures = await asyncio.to_thread(_in_lab, beside)
+                found = [
+                    dataclasses.replace(row, libwebrtc=figure)
+                    for row, figure in zip(found, figures, strict=True)
+                ]
+            rows += found
     return rows + await asyncio.to_thread(_day, DAY / 24 if quick else DAY)
 
 
-def _in_lab(scene: Callable[[Lab], Coroutine[Any, Any, list[Row]]]) -> list[Row]:
+def _in_lab(scene: Callable[[Lab], Coroutine[Any, Any, T]]) -> T:
     with (
         Lab() as lab,
         mock.patch.object(aioice.ice, "get_host_addresses", lab.host_addresses),
@@ -146,7 +154,7 @@ async def handover(lab: Lab) -> list[Row]:
         channels = [times_of(pair.channel), times_of(pair.remote_channel)]
         talking = asyncio.create_task(talk(pair.channel, pair.remote_channel))
         await flowing(*peers)
-        for old, new in (("wifi", "lte"), ("lte", "wifi"), ("wifi", "lte")):
+        for old, new in HANDOVERS:
             lab.link("alice", old, up=False)
             await shown("disconnected", *peers)
             lab.link("alice", new, up=True)
@@ -183,10 +191,11 @@ async def backlog(lab: Lab) -> list[Row]:
             sent += 1
             await asyncio.sleep(began + sent / RATE - time.perf_counter())
         lab.link("alice", "lte", up=True)
-        await negotiate(pair.offerer, pair.answerer, iceRestart=True)
-        await shown("completed", pair.offerer)
-        switch = time.perf_counter()
-        await until(lambda: len(times) == sent)
+        # As for libwebrtc, it switches when the new path answers.
+        with libwebrtc.arrivals(lab, "lte", libwebrtc.ANSWERS) as seen:
+            await negotiate(pair.offerer, pair.answerer, iceRestart=True)
+            await until(lambda: len(times) == sent)
+        switch = seen[0][0]
     return [
         _milliseconds(
             f"{sent} messages held back: switch to the first, ms",
@@ -212,7 +221,7 @@ async def blip(lab: Lab) -> list[Row]:
         pictures = [watch_pictures(x) for x in peers]
         with arrivals() as seen:
             lab.cut("wifi")
-            await asyncio.sleep(5)
+            await asyncio.sleep(BLIP_SECONDS)
             lab.heal("wifi")
             healed = time.perf_counter()
             await asyncio.sleep(3)
@@ -223,7 +232,11 @@ async def blip(lab: Lab) -> list[Row]:
                 t for t, x, byte in seen if x is agent and byte in RTP and t > healed
             )
             late.append(min([t for t in times if t > first] or [99.0 + first]) - first)
-    return [_milliseconds("blip of 5 s: first packet to a picture, ms", late, 1000)]
+    return [
+        _milliseconds(
+            f"blip of {BLIP_SECONDS} s: first packet to a picture, ms", late, 1000
+        )
+    ]
 
 
 def watch_pictures(

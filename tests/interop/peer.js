@@ -9,8 +9,8 @@ const WIDTH = 320;
 const HEIGHT = 240;
 const FRAMES_PER_SECOND = 15;
 
-/** libwebrtc for Node. */
-function wrtcPlatform() {
+/** libwebrtc for Node; `onFrame` is called with each picture that has been decoded. */
+function wrtcPlatform(onFrame = () => {}) {
   const wrtc = require("@roamhq/wrtc");
   const { RTCAudioSource, RTCVideoSource, RTCAudioSink, RTCVideoSink } =
     wrtc.nonstandard;
@@ -60,7 +60,10 @@ function wrtcPlatform() {
       // Frames are decoded only for a track which somebody watches.
       const sink =
         track.kind === "video" ? new RTCVideoSink(track) : new RTCAudioSink(track);
-      sink.onframe = () => (framesDecoded += 1);
+      sink.onframe = () => {
+        framesDecoded += 1;
+        onFrame();
+      };
       sinks.push(sink);
     },
 
@@ -213,4 +216,8 @@ function main() {
   serve((method, args) => remote.call(method, args));
 }
 
-main();
+module.exports = { wrtcPlatform };
+
+if (require.main === module) {
+  main();
+}

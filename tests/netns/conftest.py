@@ -11,6 +11,9 @@ import pytest
 from ..utils import run_in_real_time
 from .lab import Lab, LabLoop, missing
 
+LIMIT = 240.0
+"Seconds which a test may take: some wait until an outage is over."
+
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
@@ -32,5 +35,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     function = pyfuncitem.obj
     names = inspect.signature(function).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    run_in_real_time(function(**arguments), loop_factory=lambda: LabLoop(lab))
+    run_in_real_time(
+        function(**arguments), loop_factory=lambda: LabLoop(lab), limit=LIMIT
+    )
     return True

@@ -115,6 +115,15 @@ async def story(
             await asyncio.wait([sending])
 
 
+def kind(pc: RTCPeerConnection) -> str:
+    """
+    Return the type of the local candidate on which a peer sends.
+    """
+    pair = ice_transport(pc).getSelectedCandidatePair()
+    assert pair is not None
+    return str(pair.local.type)
+
+
 def path_of(pc: RTCPeerConnection) -> str:
     """
     Return the local address on which a peer sends.
@@ -193,23 +202,38 @@ async def test_blip(lab: Lab, seconds: int) -> None:
             assert "connecting" not in history.connection
 
 
-async def test_long_outage(lab: Lab) -> None:
+async def test_long_outages(lab: Lab) -> None:
     """
-    A call outlives its consent, and a restart brings it back.
+    Calls outlive their consent, and a restart by either side brings them back: one on
+    another path after 45 seconds, one on its own after 120 seconds.
     """
+    loop = asyncio.get_running_loop()
     lab.link("alice", "lte", up=False)
-    async with story(lab, PATIENT) as told:
+    async with story(lab, PATIENT) as first, story(lab, PATIENT) as second:
         lab.cut("wifi")
-        await told.shown("failed")
-        await asyncio.sleep(10)
-        lab.heal("wifi")
-        alice, bob = told.peers
+        began = loop.time()
+        await asyncio.gather(first.shown("failed"), second.shown("failed"))
+        await asyncio.sleep(began + 45 - loop.time())
+        lab.link("alice", "lte", up=True)
+        alice, bob = first.peers
         await restart(bob, alice)
-        await told.check()
-        for history in told.histories:
-            assert history.ice == [
+        await first.check()
+        assert path_of(alice) == lab.address("alice", "lte")
+
+        await asyncio.sleep(began + 120 - loop.time())
+        assert {x.iceConnectionState for x in second.peers} == {"failed"}
+        lab.link("alice", "lte", up=False)
+        lab.heal("wifi")
+        alice, bob = second.peers
+        await restart(alice, bob)
+        await second.check()
+        assert path_of(alice) == lab.address("alice", "wifi")
+        for history in (*first.histories, *second.histories):
+            assert history.ice[:5] == [
                 *("completed", "disconnected", "failed", "checking", "completed")
             ]
+        for history in second.histories:
+            assert len(history.ice) == 5
 
 
 async def test_ip_versions(lab: Lab) -> None:
@@ -316,6 +340,13 @@ async def test_nat_rebinds(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         await told.check()
 
 
+async def held(server: Coturn, allocations: int) -> None:
+    """
+    Wait until a relay holds so many allocations.
+    """
+    await until(lambda: server.live == allocations)
+
+
 def relayed(server: Coturn, policy: str = "relay") -> RTCConfiguration:
     """
     Return a configuration with a relay.
@@ -351,6 +382,29 @@ async def test_interface_of_a_relayed_call(
 
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+async def test_relay_and_back(lab: Lab) -> None:
+    """
+    A call which has had no relay goes over one when it is told to, and over its direct
+    path again; with the relayed generation its allocations go, too.
+    """
+    async with coturn(lab.address("server", "wifi"), lab.command("server")) as server:
+        async with story(lab, QUICK) as told:
+            for configuration, kinds, live in (
+                (relayed(server), {"relay"}, 2),
+                (relayed(server, "all"), {"host"}, 2),
+                (relayed(server), {"relay"}, 2),
+                (QUICK, {"host"}, 0),
+            ):
+                for pc in told.peers:
+                    pc.setConfiguration(configuration)
+                await restart(*told.peers)
+                assert {kind(x) for x in told.peers} == kinds
+                await held(server, live)
+            assert server.has_made(6)
+            await told.check()
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A call goes to another relay when its own is gone, then to a direct path and back;
@@ -358,11 +412,6 @@ async def test_relay_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     # Otherwise aioice begs the dead server for a minute to free its allocation.
     monkeypatch.setattr(aioice.stun, "RETRY_MAX", 2)
-
-    def kind(pc: RTCPeerConnection) -> str:
-        pair = ice_transport(pc).getSelectedCandidatePair()
-        assert pair is not None
-        return str(pair.local.type)
 
     wifi, lte = (
         coturn(lab.address("server", path), lab.command("server"))
