@@ -7,8 +7,8 @@ import aiortc
 from aiortc import InvalidAccessError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
+from ._consent import ConsentTimes
 from .exceptions import InvalidModificationError
-from .ice.consent import ConsentTimes
 
 # What cannot change, and what it is where a configuration does not say.
 FIXED: dict[str, Any] = {

@@ -174,8 +174,10 @@ class Session(TransportOwner):
         self._release_transports()
         if step.type != "offer":
             for transport in self._transports:
-                if transport.restarting:
+                if transport.pending_remote_parameters is not None:
                     transport.commit(answerer=step.side == "local")
+                elif transport.restarting:
+                    transport.adopt()
             self._silence_stopped()
         if step.state == "stable":
             self._finish_negotiation()
@@ -500,10 +502,27 @@ class Session(TransportOwner):
         rejected = rejection.rejected_mids(self._current_local)
         rejected |= rejection.rejected_mids(self._current_remote)
         for transceiver in self.getTransceivers():
-            if transceiver.mid in rejected and not transceiver.stopped:
+            if transceiver.mid not in rejected:
+                continue
+            self._give_up_transport(transceiver)
+            if not transceiver.stopped:
                 self._tasks.create(transceiver.stop(), "stop transceiver")
                 if transceiver.receiver.track is not None:
                     _aiortc.end_track(transceiver.receiver.track)
+        if rejected:
+            self._keep_used_transports()
+
+    def _give_up_transport(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
+        """
+        Take the transport of a rejected section, which will never be started, out of
+        the connection's states: the transceiver gets that of another section.
+        """
+        transport = transceiver.receiver.transport
+        used = [_aiortc.dtls_of(x) for x in self._remote_ice]
+        if used and transport not in used:
+            transceiver.receiver.setTransport(used[0])
+            transceiver.sender.setTransport(used[0])
+            _aiortc.share_transport(transceiver)
 
     # Whether negotiation is needed
 

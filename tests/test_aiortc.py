@@ -35,6 +35,7 @@ ROOMS = {
     "_aiortc": 7,
     "rtcconfiguration": 8,
     "states": 8,
+    "_consent": 9,
     "_tasks": 8,
     "_version": 8,
     "exceptions": 9,

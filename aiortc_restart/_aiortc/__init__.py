@@ -36,6 +36,7 @@ from .media import (  # noqa: E402
     role_kept,
     send_keyframe,
     set_mline_index,
+    share_transport,
 )
 from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
@@ -71,4 +72,5 @@ __all__ = [
     "role_kept",
     "send_keyframe",
     "set_mline_index",
+    "share_transport",
 ]

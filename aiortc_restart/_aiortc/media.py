@@ -213,6 +213,13 @@ def is_bundled(endpoint: "Endpoint") -> bool:
     return endpoint._bundled
 
 
+def share_transport(transceiver: aiortc.RTCRtpTransceiver) -> None:
+    """
+    Have a transceiver not be the owner of the transport that it has.
+    """
+    transceiver._bundled = True
+
+
 def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     """
     Whether a transceiver was stopped and has no m-section, so that it never will.

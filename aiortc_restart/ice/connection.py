@@ -7,7 +7,7 @@ import aioice.ice
 import aioice.stun
 
 from .. import _aiortc
-from .consent import ConsentTimes
+from .._consent import ConsentTimes
 from .inbox import Inbox, NewerInbox
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many

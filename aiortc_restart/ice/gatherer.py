@@ -2,9 +2,9 @@ import aiortc
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
 from .._aiortc import random_ice_string
+from .._consent import ConsentTimes
 from .candidate import candidate_from_aioice
 from .connection import Connection
-from .consent import ConsentTimes
 from .generation import IceGeneration
 from .inbox import Inbox
 

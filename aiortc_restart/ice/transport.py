@@ -268,6 +268,21 @@ class RTCIceTransport(BaseIceTransport):
 
     # What the negotiation does to it. Each of them takes effect at once.
 
+    def adopt(self) -> None:
+        """
+        Make the pending restart the negotiated one of a transport that has no peer, as
+        all its m-sections have been rejected. A path that it has is left alone.
+        """
+        generation, previous = self._pending, self._current
+        assert generation is not None
+        if previous.started:
+            self.discard()
+            return
+        self._pending = None
+        self._current = generation
+        self._connection = generation.connection
+        self._close(previous)
+
     def begin(
         self,
         local: aiortc.RTCIceParameters,
