@@ -163,6 +163,8 @@ class Application:
         # Whether the other end waits for an offer, as its own one was ignored.
         self._owes_offer = False
         self._send_message = send
+        # The origins of the descriptions which have been sent.
+        self._sent: set[str] = set()
         self._setting_answer = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._trickle = trickle
@@ -222,7 +224,7 @@ class Application:
         if not self._is_pending(origin(offer)):
             return
         if cure == "again":
-            self._send(self.pc.pendingLocalDescription)
+            self._send(self.pc.pendingLocalDescription, again=True)
         elif cure == "rollback" and not self._owes_offer:
             await self._roll_back()
         else:
@@ -262,10 +264,10 @@ class Application:
         task = asyncio.create_task(self._negotiate(explicit))
         self.cancellable[task] = True
         await asyncio.wait([task])
-        if task.cancelled():
-            await self.negotiate(explicit=True)
-        else:
+        if not task.cancelled():
             self._note(task)
+        elif not await self._send_answer():
+            await self.negotiate(explicit=True)
 
     def start(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """
@@ -404,17 +406,7 @@ class Application:
         elif pc.signalingState == "have-remote-offer":
             await pc.setLocalDescription()
             self._send(pc.localDescription)
-        elif (
-            pc.currentRemoteDescription is not None
-            and pc.currentLocalDescription is not None
-            and origin(pc.currentRemoteDescription) == origin(description)
-        ):
-            # The answer is in force, but perhaps not with all its candidates.
-            self._send(pc.currentLocalDescription)
-            await until(lambda: all(x.gathered for x in pc._transports))
-            if pc.currentLocalDescription is not None:
-                self._send_candidates(pc.currentLocalDescription)
-        elif not self._ignore_offer:
+        elif not self._ignore_offer and not await self._send_answer():
             await self._receive(message)
 
     async def _roll_back(self) -> None:
@@ -422,11 +414,33 @@ class Application:
         if self._owes_offer:
             await self.negotiate()
 
-    def _send(self, description: RTCSessionDescription | None) -> None:
+    def _send(
+        self, description: RTCSessionDescription | None, again: bool = False
+    ) -> None:
+        # If another call has replaced what this one had made, both send the same.
+        if origin(description) in self._sent and not again:
+            return
         assert description is not None
+        self._sent.add(origin(description))
         self._send_message(Message(description=description, origin=origin(description)))
         if self._trickle:
             self._send_candidates(description)
+
+    async def _send_answer(self) -> bool:
+        """
+        Send an answer which is in force, if the call that was to send it has been
+        cancelled, and return whether there was one.
+        """
+        answer = self.pc.currentLocalDescription
+        if answer is None or answer.type != "answer" or origin(answer) in self._sent:
+            return False
+        self._send(answer)
+        # It may have not had all its candidates.
+        await until(lambda: all(x.gathered for x in self.pc._transports))
+        current = self.pc.currentLocalDescription
+        if current is not None and origin(current) == origin(answer):
+            self._send_candidates(current)
+        return True
 
     def _send_candidates(self, description: RTCSessionDescription) -> None:
         for candidate in candidates(description):

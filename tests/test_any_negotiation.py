@@ -212,7 +212,7 @@ class AnyNegotiation(RuleBasedStateMachine):
 
 TestAnyNegotiation = AnyNegotiation.TestCase
 TestAnyNegotiation.settings = settings(
-    max_examples=NEGOTIATIONS or 500,
+    max_examples=NEGOTIATIONS or 150,
     database=None,
     deadline=None,
     derandomize=not NEGOTIATIONS,
