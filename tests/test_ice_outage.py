@@ -13,10 +13,10 @@ import pytest
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
 from aiortc_restart._aiortc import RTCSctpTransport
 
-from .calls import ice_transport
+from .calls import ice_transport, peers
 from .calls import restart as restart_call
 from .network import Network
-from .utils import Pair, connected_pair, until
+from .utils import Pair, connected_pair, negotiate, until
 
 PATIENT = RTCConfiguration(iceServers=[], iceFailedTimeout=None)
 
@@ -269,6 +269,18 @@ async def test_channel_opened_and_closed_meanwhile(network: Network) -> None:
         opened[0].on("message", messages.append)
         third.send("last")
         await until(lambda: messages == ["last"])
+
+
+async def test_outage_before_the_association(network: Network) -> None:
+    """
+    A channel that waits for its association is none of what the path has lost.
+    """
+    async with peers(network) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        assert isinstance(offerer.sctp, RTCSctpTransport)
+        await offerer.sctp.recover()
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
 
 
 async def test_nothing_is_sent_twice_without_an_outage(network: Network) -> None:

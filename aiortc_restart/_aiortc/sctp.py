@@ -86,6 +86,9 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         """
         if not self._sent_queue and not self._data_channel_queue:
             return
+        if self.state != "connected":
+            # What waits for the association has not been sent.
+            return
         for chunk in self._sent_queue:
             limited = chunk._max_retransmits is not None or chunk._expiry is not None
             if limited and not certain:
