@@ -342,3 +342,17 @@ async def test_max_bundle_owner(network: Network) -> None:
             await pair.exchange()
         for pc in both:
             assert len(pc._made_transports) == len(pc._dtls_transports) == 1
+
+
+async def test_nothing_to_bundle_yet(network: Network) -> None:
+    """
+    Sections that come after a negotiation of none are bundled.
+    """
+    async with peers(network) as (offerer, answerer):
+        await negotiate(offerer, answerer)
+        offerer.addTransceiver("audio")
+        offerer.createDataChannel("test")
+        offer, answer = await negotiate(offerer, answerer)
+        assert "a=group:BUNDLE 0 1\r\n" in offer.sdp
+        assert "a=group:BUNDLE 0 1\r\n" in answer.sdp
+        await switched(offerer, answerer)

@@ -164,7 +164,9 @@ def set_bundle(
     bundled = [x for x in bundle.bundled_mids(remote) if x in agreed]
     old = {x.rtp.muxId for x in remote.media}
     new = [x.rtp.muxId for x in offer.media if x.rtp.muxId not in old]
-    bundle.set_bundled_mids(offer, bundled + new if bundled else [])
+    # A peer which did not bundle anything would not bundle what is new either.
+    unbundled = not bundled and old > rejection.rejected_mids(remote)
+    bundle.set_bundled_mids(offer, [] if unbundled else bundled + new)
 
 
 def set_numbers(
