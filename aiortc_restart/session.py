@@ -510,18 +510,21 @@ class Session(TransportOwner):
                 if transceiver.receiver.track is not None:
                     _aiortc.end_track(transceiver.receiver.track)
         if rejected:
+            self._show_owners()
             self._keep_used_transports()
 
     def _give_up_transport(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
         """
-        Take the transport of a rejected section, which will never be started, out of
-        the connection's states: the transceiver gets that of another section.
+        Take the transport of a rejected section, unless others use it, out of the
+        connection's states, as it will never be started: the transceiver gets that of
+        another section. It is the owner of none.
         """
         transport = transceiver.receiver.transport
         used = [_aiortc.dtls_of(x) for x in self._remote_ice]
         if used and transport not in used:
             transceiver.receiver.setTransport(used[0])
             transceiver.sender.setTransport(used[0])
+        if used:
             _aiortc.share_transport(transceiver)
 
     # Whether negotiation is needed

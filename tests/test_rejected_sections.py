@@ -11,9 +11,9 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamT
 
 from aiortc_restart import RTCPeerConnection
 
-from .calls import SETTLING, offered, restart
+from .calls import SETTLING, ice_transports, offered, peers, restart, switched
 from .network import Network
-from .utils import Pair, connected_pair, negotiate, states
+from .utils import Pair, connected_pair, negotiate, states, until
 
 
 def add_media(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
@@ -249,3 +249,22 @@ async def test_rejected_transport_is_not_started(network: Network) -> None:
         assert pair.offerer.getTransceivers()[0].stopped
         assert pair.offerer.iceConnectionState != "failed"
         await pair.exchange()
+
+
+async def test_rejected_section_owns_no_transport(network: Network) -> None:
+    """
+    The transport of a rejected section is that of those which go on with it.
+    """
+    async with peers(network) as (offerer, answerer):
+        stopped = offerer.addTransceiver("video")
+        await offerer.setLocalDescription()
+        await stopped.stop()
+        offerer.addTransceiver("video")
+        offer, _ = await negotiate(offerer, answerer)
+        assert ports(offer) == [False, True]
+        await switched(offerer, answerer)
+        before = ice_transports(answerer)
+        channel = answerer.createDataChannel("test")
+        await negotiate(answerer, offerer)
+        await until(lambda: channel.readyState == "open")
+        assert ice_transports(answerer) == before

@@ -215,7 +215,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self._unoffered = ()
 
     def _show_owners(self) -> None:
-        give_each_transport_an_owner(self._endpoints())
+        # One whose section has been rejected is no part of the bundle.
+        give_each_transport_an_owner(
+            sorted(self._endpoints(), key=lambda x: x not in self.__remoteIce)
+        )
 
     @contextmanager
     def _stopped_hidden(self) -> Iterator[None]:
