@@ -147,7 +147,7 @@ async def test_nat_rebinds(
 ) -> None:
     """
     When a NAT gives our end another port, a restart brings back sound, pictures and all
-    messages.
+    messages, whether or not the peer has followed by itself.
     """
     nat: dict[Address, Nat] = {}
 
@@ -182,9 +182,6 @@ async def test_nat_rebinds(
             address = lab.address("alice", "wifi")
             for behind in [x for x in nat if x[0] == address]:
                 await open_port(lab, nat, behind)
-            before = await call.snapshot()
-            await asyncio.sleep(3)
-            assert not (await call.snapshot()).flows_since(before)
             count = len(call.descriptions)
             local.pc.restartIce()  # type: ignore[attr-defined]
             await call.negotiated(count + 2)
