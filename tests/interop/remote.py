@@ -53,6 +53,16 @@ class RemoteError(Exception):
     """
 
 
+class RemoteCrashedError(RemoteError):
+    """
+    The process of the other end was killed by a signal.
+
+    libwebrtc for Node does it to itself once in some thousand starts. It says nothing
+    about our end, so that a test which meets it is run once more (see
+    `pyproject.toml`).
+    """
+
+
 class RemotePeer(abc.ABC):
     """
     The :class:`RemotePeer` drives the other end of a call.
@@ -71,6 +81,8 @@ class RemotePeer(abc.ABC):
         :raises RemoteError: if it fails there.
         """
         outcome = await self._call(method, args)
+        if outcome.get("signal") is not None:
+            raise RemoteCrashedError(f"{method}: signal {outcome['signal']}")
         if outcome.get("error") is not None:
             raise RemoteError(f"{method}: {outcome['error']}")
         return outcome.get("result")
@@ -122,20 +134,25 @@ class NodePeer(RemotePeer):
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         super().__init__()
         self.__calls: dict[int, asyncio.Future[Message]] = {}
-        self.__ended = False
+        self.__end: Message | None = None
         self.__numbers = itertools.count()
         self.__process = process
 
+    @property
+    def pid(self) -> int:
+        return self.__process.pid
+
     async def _call(self, method: str, args: Message) -> Message:
         assert self.__process.stdin is not None
-        if self.__ended:
-            return {"error": "the process has ended"}
+        if self.__end is not None:
+            return self.__end
         number = next(self.__numbers)
         future = asyncio.get_running_loop().create_future()
         self.__calls[number] = future
         line = json.dumps({"id": number, "method": method, "args": args})
         self.__process.stdin.write(line.encode() + b"\n")
-        await self.__process.stdin.drain()
+        with contextlib.suppress(ConnectionError):
+            await self.__process.stdin.drain()
         outcome: Message = await future
         return outcome
 
@@ -152,9 +169,13 @@ class NodePeer(RemotePeer):
                 future = self.__calls.pop(message["id"])
                 if not future.done():
                     future.set_result(message)
-        self.__ended = True
+        status = await self.__process.wait()
+        self.__end = {"error": f"the process has ended with status {status}"}
+        if status < 0:
+            self.__end["signal"] = -status
         for future in self.__calls.values():
-            future.set_result({"error": "the process has ended"})
+            if not future.done():
+                future.set_result(self.__end)
 
 
 def find_chromium() -> str | None:
