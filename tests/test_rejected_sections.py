@@ -124,6 +124,34 @@ async def test_stopped_before_it_was_offered(network: Network) -> None:
         await pair.exchange()
 
 
+async def test_stopped_while_the_peer_offers(network: Network) -> None:
+    """
+    A transceiver which was stopped before it had an m-section has none while an offer
+    of the peer's is applied either, and keeps its place.
+    """
+    async with connected_pair(network) as pair:
+        stopped = [pair.answerer.addTransceiver("audio") for _ in range(2)]
+        for transceiver in stopped:
+            await transceiver.stop()
+        pair.offerer.addTransceiver("audio")
+        offer = await offered(pair.offerer)
+        applied = asyncio.create_task(pair.answerer.setRemoteDescription(offer))
+        turns = 0
+        while not applied.done():
+            assert [x.mid for x in stopped] == [None, None]
+            assert pair.answerer.getTransceivers()[:2] == stopped
+            senders = [x.sender for x in stopped]
+            assert pair.answerer.getSenders()[:2] == senders
+            receivers = [x.receiver for x in stopped]
+            assert pair.answerer.getReceivers()[:2] == receivers
+            await asyncio.sleep(0)
+            turns += 1
+        await applied
+        assert turns > 2
+        mids = [x.mid for x in pair.answerer.getTransceivers()]
+        assert mids[:2] == [None, None] and mids[2] is not None
+
+
 async def test_stopped_by_the_answerer(network: Network) -> None:
     """
     A transceiver which is stopped before it is answered is rejected in the answer.

@@ -10,7 +10,6 @@ import aiortc.sdp
 from .emitter import Emitter
 from .ice import RTCIceTransport
 from .media import (
-    NO_MID,
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
@@ -47,7 +46,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     # Whether a description is being applied.
     _holding = False
-    _stopped: tuple[aiortc.RTCRtpTransceiver, ...] = ()
+    # All transceivers, while some of them are hidden from the base.
+    _complete: list[aiortc.RTCRtpTransceiver] | None = None
     _unoffered: tuple[aiortc.RTCRtpTransceiver, ...] = ()
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
@@ -60,6 +60,19 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self._made_transports: set[aiortc.RTCDtlsTransport] = set()
         # The one which createOffer() has made and no description has.
         self._spare_sctp: aiortc.RTCSctpTransport | None = None
+
+    # What applications see of those that are hidden from the base for a moment
+
+    def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:
+        return [x.receiver for x in self.getTransceivers()]
+
+    def getSenders(self) -> list[aiortc.RTCRtpSender]:
+        return [x.sender for x in self.getTransceivers()]
+
+    def getTransceivers(self) -> list[aiortc.RTCRtpTransceiver]:
+        if self._complete is None:
+            return self.__transceivers[:]
+        return _merge(self._complete, self.__transceivers)
 
     # Slots
 
@@ -178,11 +191,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         Keep the base from using a stopped transceiver again for an m-section of the
         peer's. :meth:`_show_hidden` undoes it.
         """
-        self._stopped = tuple(
-            x for x in self.__transceivers if x.stopped and x.mid is None
-        )
-        for transceiver in self._stopped:
-            transceiver._set_mid(NO_MID)
+        self._complete = self.__transceivers
+        self.__transceivers = [x for x in self._complete if not is_gone(x)]
 
     def _hide_unoffered(self) -> None:
         """
@@ -204,9 +214,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
                 transceiver._setCurrentDirection("inactive")
 
     def _show_hidden(self) -> None:
-        for transceiver in self._stopped:
-            transceiver._set_mid(None)  # type: ignore[arg-type]
-        self._stopped = ()
+        self.__transceivers = self.getTransceivers()
+        self._complete = None
         for transceiver in self._unoffered:
             transceiver._offerDirection = None
             if transceiver.mid is None:
@@ -238,8 +247,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         try:
             yield
         finally:
-            added = [x for x in self.__transceivers if x not in shown]
-            self.__transceivers = shown + added
+            self.__transceivers = _merge(shown, self.__transceivers)
 
     # The last stable state
 
@@ -537,6 +545,16 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self, description: aiortc.sdp.SessionDescription, is_local: bool
     ) -> None:
         self._validate_description(description, is_local)
+
+
+def _merge(
+    complete: list[aiortc.RTCRtpTransceiver], shown: list[aiortc.RTCRtpTransceiver]
+) -> list[aiortc.RTCRtpTransceiver]:
+    """
+    Return the transceivers of a list, some of which were hidden, and those which have
+    been added to what was shown.
+    """
+    return complete + [x for x in shown if x not in complete]
 
 
 def _without_text(

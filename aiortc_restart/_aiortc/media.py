@@ -34,9 +34,6 @@ Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 "What an m-section describes."
 
 
-# No token of SDP, so that no m-section has it (RFC 8866 section 9).
-NO_MID = " "
-
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
 
 
@@ -224,7 +221,7 @@ def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     """
     Whether a transceiver was stopped and has no m-section, so that it never will.
     """
-    return transceiver.stopped and transceiver.mid in (None, NO_MID)
+    return transceiver.stopped and transceiver.mid is None
 
 
 def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
