@@ -51,6 +51,7 @@ from .ice import (
     RTCIceCandidatePair,
     RTCIceGatherer,
     RTCIceTransport,
+    RTCPeerConnectionIceErrorEvent,
 )
 from .rtcconfiguration import RTCConfiguration
 from .rtcpeerconnection import RTCPeerConnection
@@ -83,6 +84,7 @@ __all__ = [
     "RTCInboundRtpStreamStats",
     "RTCOutboundRtpStreamStats",
     "RTCPeerConnection",
+    "RTCPeerConnectionIceErrorEvent",
     "RTCRemoteInboundRtpStreamStats",
     "RTCRemoteOutboundRtpStreamStats",
     "RTCRtcpParameters",

@@ -30,11 +30,18 @@ class Tasks:
         """
         Cancel all tasks but the one that calls, and wait for their ends.
         """
+        tasks = self.cancel_soon()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def cancel_soon(self) -> set[asyncio.Task[Any]]:
+        """
+        Cancel all tasks but the one that calls, and return them: they have not ended.
+        """
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        return tasks
 
     async def join(self) -> None:
         """

@@ -95,6 +95,12 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         assert isinstance(sctp, _aiortc.RTCSctpTransport)
         return sctp
 
+    def _set_gathering_state(self, state: str) -> None:
+        changed = state != self.iceGatheringState
+        super()._set_gathering_state(state)
+        if changed and state == "complete":
+            self.emit("icecandidate", None)
+
     def _set_failed_timer(self) -> None:
         if self._failed_timer is not None:
             self._failed_timer.cancel()
@@ -111,7 +117,7 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         self._update_failed_timer()
         # A connection that never came up has its first DTLS handshake after a restart.
         if any(
-            dtls.state == "new" and dtls.transport.state == "completed"
+            dtls.state == "new" and dtls.transport.state in ("connected", "completed")
             for dtls in self._dtls_transports
         ):
             self._start_transports()

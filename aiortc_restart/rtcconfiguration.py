@@ -5,9 +5,9 @@ from typing import Any
 
 import aiortc
 from aiortc import InvalidAccessError
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from ._consent import ConsentTimes
+from ._servers import parse_url
 from .exceptions import InvalidModificationError
 
 # What cannot change, and what it is where a configuration does not say.
@@ -79,7 +79,18 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them.
     """
 
+    iceTrickle: bool = False
+    """
+    Whether `setLocalDescription()` returns before the candidates have been gathered, as
+    it does in browsers: each is told by the `"icecandidate"` event, which the
+    application sends to the peer (RFC 8838). If `False`, it returns when all have been
+    gathered, and the description that is sent has them all, as in aiortc. A peer which
+    says in its description that it does not trickle has them all in either case.
+    """
+
     def __post_init__(self) -> None:
+        if not isinstance(self.iceTrickle, bool):
+            raise ValueError(f"iceTrickle must be a bool, not {self.iceTrickle!r}")
         for name in TIMES:
             value = getattr(self, name)
             if value is not None and not (
@@ -189,7 +200,7 @@ def _parse_url(url: object) -> dict[str, Any]:
     try:
         if not isinstance(url, str):
             raise ValueError("it is no string")
-        parsed = parse_stun_turn_uri(url)
+        parsed = parse_url(url)
         if not 0 < parsed["port"] < 65536:
             raise ValueError("invalid port")
     except ValueError as exc:

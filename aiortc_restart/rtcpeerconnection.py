@@ -18,6 +18,7 @@ from .negotiation.descriptions import (
     parse,
     set_bundle,
     set_numbers,
+    set_trickle,
     wrap,
 )
 from .negotiation.operations import Operation
@@ -158,6 +159,7 @@ class RTCPeerConnection(Session):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        self._held_candidates.clear()
         self._hold_transports(False)
         await super().close()
         self._stop_unused_transports(all=True)
@@ -176,6 +178,8 @@ class RTCPeerConnection(Session):
         async with self._operation():
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
+            if self._settings.iceTrickle:
+                set_trickle(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
             self._reject_stopped(answer)
@@ -401,6 +405,8 @@ class RTCPeerConnection(Session):
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
+        if self._settings.iceTrickle:
+            set_trickle(offer)
         set_bundle(offer, self._current_local, self._current_remote)
         if (
             self._local_credentials_to_replace

@@ -6,16 +6,16 @@ from typing import Any
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport, create_credentials
 from .negotiation import bundle, credentials, rejection
 from .negotiation.descriptions import (
+    can_trickle,
     check_answer,
     check_fingerprints,
     check_sections,
-    describe_transport,
     described,
     media_sections,
 )
@@ -181,6 +181,7 @@ class Session(TransportOwner):
             self._silence_stopped()
         if step.state == "stable":
             self._finish_negotiation()
+        self._release_candidates(step.before.current[1])
         if changed:
             self.emit("signalingstatechange")
         for track in step.tracks:
@@ -282,6 +283,9 @@ class Session(TransportOwner):
         step = self._step
         assert step is not None
         self._put_in_force(step)
+        if self._settings.iceTrickle and self.canTrickleIceCandidates is not False:
+            self._trickle()
+            return
         changes = self._changes
         if step.type == "offer":
             self._offers.append(step)
@@ -310,16 +314,14 @@ class Session(TransportOwner):
 
     async def _gather_candidates(self) -> None:
         await super()._gather()
-        for description in (self._current_local, self._pending_local):
-            rejected = rejection.rejected_mids(description)
-            for i, media in enumerate(media_sections(description)):
-                # One that is complete may be that of a transport bundled away since.
-                if media.ice_candidates_complete or media.rtp.muxId in rejected:
-                    continue
-                transport = self._transport_of_section(i, media)
-                candidates = transport.gathered_by(media.ice) if transport else None
-                if media.ice is not None and candidates is not None:
-                    describe_transport(media, media.ice, candidates, complete=True)
+        self._start_transports()
+
+    def _trickle(self) -> None:
+        """
+        Gather candidates, and do not wait for them.
+        """
+        for transport in self._transports:
+            transport.begin_gathering()
         self._start_transports()
 
     def _transceiver_changed(self) -> None:
@@ -474,6 +476,26 @@ class Session(TransportOwner):
                 transport = transport_of(_aiortc.dtls_of(endpoint))
                 transport.describe_remote(media.ice)
         self._put_in_force(step)
+        if description is not None:
+            self._complete_candidates(description, step.rejected)
+
+    def _complete_candidates(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> None:
+        """
+        Take note of the generations of which a remote description has all candidates.
+        """
+        trickles = can_trickle(description)
+        sections: dict[RTCIceTransport, MediaDescription] = {}
+        for media in description.media:
+            transport = self._transport_of_mid(media.rtp.muxId)
+            if transport is not None and media.rtp.muxId not in rejected:
+                sections.setdefault(transport, media)
+        for transport, media in sections.items():
+            if media.ice is not None and (
+                media.ice_candidates_complete or not trickles
+            ):
+                transport.complete_remote_candidates(media.ice.usernameFragment)
 
     def _complete_sections(self, step: Step, description: SessionDescription) -> None:
         """

@@ -1,22 +1,30 @@
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterator
 
 import aiortc
 import aiortc.rtcpeerconnection
-from aiortc.exceptions import InvalidStateError
+from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
 from .ice import (
     MAX_REMOTE_CANDIDATES,
+    RTCIceCandidate,
     RTCIceGatherer,
     RTCIceTransport,
     create_credentials,
     is_end_of_candidates,
 )
-from .negotiation import bundle, candidates
+from .negotiation import bundle, candidates, rejection
+from .negotiation.descriptions import (
+    can_trickle,
+    describe_transport,
+    media_sections,
+)
+from .negotiation.held import HeldCandidates
 from .paths import PathKeeper
 from .rtcconfiguration import (
     RTCConfiguration,
@@ -37,11 +45,22 @@ class TransportOwner(PathKeeper):
         configuration = configuration or RTCConfiguration()
         check_configuration(configuration)
         super().__init__(copy_configuration(configuration))
+        self._held_candidates = HeldCandidates()
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._start_when_released = False
         # What is brought to its end when the connection is closed, and what is ended.
         self._stopping = Tasks("RTCPeerConnection")
+
+    @property
+    def canTrickleIceCandidates(self) -> bool | None:
+        """
+        Whether the peer takes candidates one by one: its remote description says
+        `a=ice-options:trickle` (RFC 8838 section 3). `None` if there is no remote
+        description yet (webrtc-pc #dom-rtcpeerconnection-cantrickleicecandidates).
+        """
+        description = self._pending_remote or self._current_remote
+        return can_trickle(description) if description is not None else None
 
     def _configure(self, configuration: RTCConfiguration) -> None:
         """
@@ -57,8 +76,50 @@ class TransportOwner(PathKeeper):
                 configuration.iceDisconnectedTimeout,
                 configuration.iceConsentInterval,
                 configuration.iceConsentTimeout,
+                configuration.iceTrickle,
             )
         self._set_failed_timer()
+
+    async def _add_held_candidate(
+        self, transport: RTCIceTransport, candidate: aiortc.RTCIceCandidate
+    ) -> None:
+        try:
+            await transport.addRemoteCandidate(candidate)
+        except OperationError as exc:
+            # A description has replaced its own.
+            logger.debug("RTCPeerConnection() x held candidate: %s", exc)
+
+    def _candidate_found(
+        self, transport: RTCIceTransport, candidate: RTCIceCandidate
+    ) -> None:
+        """
+        Show a local candidate, or their end, in the descriptions of its generation, and
+        tell of it (webrtc-pc #dfn-surface-the-candidate).
+        """
+        username = candidate.usernameFragment
+        found = transport.gathered_by(username)
+        if found is None:
+            return
+        place: tuple[str, int] | None = None
+        for description in (self._pending_local, self._current_local):
+            rejected = rejection.rejected_mids(description)
+            for i, media in enumerate(media_sections(description)):
+                # One that is complete may be that of a transport bundled away since.
+                if (
+                    media.ice is not None
+                    and media.ice.usernameFragment == username
+                    and not media.ice_candidates_complete
+                    and media.rtp.muxId not in rejected
+                    and self._transport_of_section(i, media) is transport
+                ):
+                    describe_transport(media, media.ice, *found)
+                    place = place or (media.rtp.muxId, i)
+        if place is not None:
+            mid, index = place
+            self.emit(
+                "icecandidate",
+                dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
+            )
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -71,6 +132,7 @@ class TransportOwner(PathKeeper):
             iceTransportPolicy=self._settings.iceTransportPolicy,
             local_username=shown.usernameFragment,
             local_password=shown.password,
+            trickle=self._settings.iceTrickle,
         )
         transport = RTCIceTransport(
             gatherer,
@@ -80,6 +142,9 @@ class TransportOwner(PathKeeper):
             consentTimeout=self._settings.iceConsentTimeout,
         )
         transport.held = self._holding
+        transport.on("localcandidate", lambda x: self._candidate_found(transport, x))
+        transport.on("ready", self._start_transports)
+        transport.on("servererror", lambda x: self.emit("icecandidateerror", x))
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
@@ -92,6 +157,18 @@ class TransportOwner(PathKeeper):
             if endpoint is not None and endpoint.mid == mid:
                 return endpoint
         return None
+
+    def _hold_candidate(self, username: str, candidate: aiortc.RTCIceCandidate) -> None:
+        """
+        Keep a candidate for a description which may come yet.
+        """
+        if self._held_candidates.is_retired(username):
+            logger.debug(
+                "RTCPeerConnection() x candidate of the retired generation %s", username
+            )
+            return
+        now = asyncio.get_running_loop().time()
+        self._held_candidates.hold(username, candidate, now)
 
     def _hold_transports(self, holding: bool) -> None:
         """
@@ -129,6 +206,15 @@ class TransportOwner(PathKeeper):
             and not (isinstance(x, aiortc.RTCRtpTransceiver) and x.stopped)
         ]
 
+    def _may_start(self, transport: RTCIceTransport) -> bool:
+        """
+        Whether a transport has what it needs for its checks, or has begun them.
+        """
+        if transport.started or self._settings.iceTrickle:
+            return transport.started or transport.ready
+        # As in the base, without any candidate nothing is begun, and nothing fails.
+        return transport.ready and bool(transport.iceGatherer.getLocalCandidates())
+
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for endpoint in self._endpoints():
             yield transport_of(_aiortc.dtls_of(endpoint))
@@ -141,10 +227,18 @@ class TransportOwner(PathKeeper):
         generation, and return the transports that are to have it (webrtc-pc
         #dom-peerconnection-addicecandidate).
 
-        :raises OperationError: if the remote description has no such m-section, or no
-                                description has such a generation.
+        :raises OperationError: if the remote description has no such m-section, or
+                                another generation in it.
         """
         descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        username = getattr(candidate, "usernameFragment", None)
+        if (
+            candidate is not None
+            and username is not None
+            and username not in candidates.usernames(descriptions)
+        ):
+            self._hold_candidate(username, candidate)
+            return []
         if not descriptions:
             return self._take_early_candidate(candidate)
         if candidate is None or not candidates.is_named(candidate):
@@ -225,7 +319,7 @@ class TransportOwner(PathKeeper):
             (x for x in self._remote_ice if _aiortc.dtls_of(x) is dtls),
             None,
         )
-        if endpoint is None or not transport.iceGatherer.getLocalCandidates():
+        if endpoint is None or not self._may_start(transport_of(dtls)):
             return
         await transport.start(self._remote_ice[endpoint])
         # Without a path the handshake waits for one: a restart may bring it.
@@ -235,6 +329,27 @@ class TransportOwner(PathKeeper):
             await dtls.start(self._remote_dtls[endpoint])
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
+
+    def _release_candidates(self, before: SessionDescription | None) -> None:
+        """
+        Take the candidates which have been held for the remote descriptions that are in
+        force now.
+
+        :param before: The current remote description until now.
+        """
+        usernames = candidates.usernames([self._pending_remote, self._current_remote])
+        self._held_candidates.retire(candidates.usernames([before]) - usernames)
+        now = asyncio.get_running_loop().time()
+        for candidate in self._held_candidates.release(usernames, now):
+            try:
+                transports = self._record_candidate(candidate)
+            except OperationError as exc:
+                logger.debug("RTCPeerConnection() x held candidate: %s", exc)
+                continue
+            for transport in transports:
+                self._tasks.create(
+                    self._add_held_candidate(transport, candidate), "add candidate"
+                )
 
     def _release_transports(self) -> None:
         self._held_states.clear()

@@ -36,6 +36,7 @@ ROOMS = {
     "rtcconfiguration": 8,
     "states": 8,
     "_consent": 9,
+    "_servers": 9,
     "_tasks": 8,
     "_version": 8,
     "exceptions": 9,

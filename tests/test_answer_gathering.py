@@ -167,7 +167,7 @@ async def test_cancelled_while_gathering(network: Network, role: str) -> None:
             task = asyncio.create_task(pc.setLocalDescription())
             await asyncio.sleep(0.1)
             if pc is slow:
-                assert not candidates(pc.localDescription)
+                assert "a=end-of-candidates" not in pc.localDescription.sdp
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task

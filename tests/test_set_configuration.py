@@ -381,14 +381,7 @@ def other_times(pc: RTCPeerConnection) -> None:
     pc.setConfiguration(served(SERVER, iceRestartTimeout=5, iceFailedTimeout=5))
 
 
-def more_than_are_used(pc: RTCPeerConnection) -> None:
-    # Of each kind the first one is asked.
-    pc.setConfiguration(served(SERVER, OTHER))
-
-
-@pytest.mark.parametrize(
-    "change", [same, other_and_back, other_times, more_than_are_used]
-)
+@pytest.mark.parametrize("change", [same, other_and_back, other_times])
 async def test_no_change(
     network: Network, change: Callable[[RTCPeerConnection], None]
 ) -> None:

@@ -14,6 +14,7 @@ from .connection import RTCPeerConnection  # noqa: E402 - only where the base fi
 from .emitter import Emitter  # noqa: E402
 from .ice import (  # noqa: E402
     Connection,
+    GatheringOptions,
     RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
@@ -46,6 +47,7 @@ __all__ = [
     "Connection",
     "Emitter",
     "Endpoint",
+    "GatheringOptions",
     "NegotiatedMedia",
     "RTCCertificate",
     "RTCDtlsTransport",

@@ -1,5 +1,4 @@
 from collections.abc import Callable, Collection
-from typing import Any, NoReturn
 
 import aioice
 import aioice.candidate
@@ -10,7 +9,11 @@ import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
 
+from .._servers import IceServer, usable_servers
 from .emitter import Emitter
+
+GatheringOptions = tuple[aioice.TransportPolicy, tuple[IceServer, ...]]
+"By which policy candidates are gathered, and with which servers."
 
 RemoteCandidates = tuple[
     list[aioice.Candidate], bool, set[int], list[aioice.ice.CandidatePair]
@@ -22,6 +25,9 @@ class Connection(aioice.Connection):
     """
     The base's connection, with its slots open to subclasses.
     """
+
+    # Whether all local candidates have been found.
+    _gathered = False
 
     @property
     def _is_closing(self) -> bool:
@@ -87,43 +93,55 @@ class Connection(aioice.Connection):
     def tie_breaker(self, value: int) -> None:
         self._tie_breaker = value
 
-    def use_servers(
-        self,
-        *,
-        transport_policy: aioice.TransportPolicy,
-        stun_server: tuple[str, int] | None = None,
-        turn_server: tuple[str, int] | None = None,
-        turn_username: str | None = None,
-        turn_password: str | None = None,
-        turn_ssl: bool = False,
-        turn_transport: str = "udp",
+    def _add_local_candidate(self, candidate: aioice.Candidate) -> None:
+        self._local_candidates.append(candidate)
+
+    def _add_socket(self, protocol: aioice.ice.StunProtocol) -> None:
+        """
+        Take another socket into use, also if the checks have begun (RFC 8838 section
+        12).
+        """
+        self._protocols.append(protocol)
+        if self._closing:
+            return
+        for candidate in self._remote_candidates:
+            self._pair_remote_candidate(candidate)
+        self.sort_check_list()
+
+    def _allow_checks(self) -> None:
+        """
+        Let the checks begin, though more local candidates may be found.
+        """
+        self._local_candidates_end = True
+
+    def _end_local_candidates(self) -> None:
+        """
+        Take note that no more local candidates are to be found.
+        """
+        self._gathered = True
+        # All checks may have failed meanwhile.
+        if self._early_checks_done and not self._check_list_maybe_complete():
+            self._check_list_maybe_fail()
+
+    def _remote_candidates_expected(self) -> bool:
+        # To the base, this is whether there may be other pairs than there are.
+        return not self._gathered or super()._remote_candidates_expected()
+
+    @property
+    def _is_relay_only(self) -> bool:
+        return self._transport_policy == aioice.TransportPolicy.RELAY
+
+    def _set_policy(
+        self, policy: aioice.TransportPolicy, turn_server: IceServer | None
     ) -> None:
-        """
-        Gather with other servers than the constructor was told of.
-        """
-        self.stun_server = stun_server
-        self.turn_server = turn_server
-        self.turn_username = turn_username
-        self.turn_password = turn_password
-        self.turn_ssl = turn_ssl
-        self.turn_transport = turn_transport
-        self._transport_policy = transport_policy
+        self._transport_policy = policy
+        # The base says so if there is none to gather with.
+        if turn_server is not None:
+            self.turn_server = (turn_server.host, turn_server.port)
 
     def _forget_consent_task(self) -> None:
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None
-
-    def abort_gathering(self) -> None:
-        """
-        Ask no server any more, as the sockets are about to close.
-        """
-        self.stun_server = self.turn_server = None
-        for protocol in self._protocols:
-            protocol.request = _refuse_request  # type: ignore[method-assign]
-            for transaction in list(protocol.transactions.values()):
-                future = getattr(transaction, "_Transaction__future")  # noqa: B009
-                if not future.done():
-                    future.set_exception(aioice.stun.TransactionTimeout())
 
 
 def forward_relay_errors(protocol: aioice.ice.StunProtocol) -> None:
@@ -134,10 +152,6 @@ def forward_relay_errors(protocol: aioice.ice.StunProtocol) -> None:
     if isinstance(protocol.transport, aioice.turn.TurnTransport):
         client = protocol.transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
         client.error_received = protocol.error_received
-
-
-async def _refuse_request(*args: object, **kwargs: object) -> NoReturn:
-    raise aioice.stun.TransactionTimeout
 
 
 def random_ice_string(length: int) -> str:
@@ -154,20 +168,20 @@ class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
         iceServers: list[aiortc.RTCIceServer] | None,
         iceTransportPolicy: aiortc.RTCIceTransportPolicy,
     ) -> None:
-        super().__init__(iceServers, iceTransportPolicy)
+        # The base's connection is not used, and does not know all servers.
+        super().__init__([], iceTransportPolicy)
         self._ice_servers = iceServers
         self._ice_transport_policy = iceTransportPolicy
 
-    def _connection_options(self) -> dict[str, Any]:
+    def _gathering_options(self) -> GatheringOptions:
         """
-        Return what the base's constructor makes of its parameters.
+        Return by which policy candidates are to be gathered, and with which servers.
         """
         servers = self._ice_servers
         if servers is None:
             servers = self.getDefaultIceServers()
-        module = aiortc.rtcicetransport
-        policy = module.ICE_TRANSPORT_POLICIES[self._ice_transport_policy]
-        return {"transport_policy": policy, **module.connection_kwargs(servers)}
+        policies = aiortc.rtcicetransport.ICE_TRANSPORT_POLICIES
+        return policies[self._ice_transport_policy], usable_servers(servers)
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

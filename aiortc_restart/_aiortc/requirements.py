@@ -16,15 +16,19 @@ REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
 PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
-        "_check_list _closing _components _early_checks _nominated _nominating "
-        "_protocols _query_consent_task _remote_candidates _remote_candidates_end "
-        "_remote_candidates_resolving _tie_breaker _transport_policy build_request "
-        "check_complete check_incoming close connect data_received gather_candidates "
+        "_check_list _check_list_maybe_complete _check_list_maybe_fail "
+        "_closing _components _early_checks _early_checks_done "
+        "_local_candidates _local_candidates_end _nominated _nominating "
+        "_pair_remote_candidate _protocols _query_consent_task "
+        "_remote_candidates _remote_candidates_end _remote_candidates_expected "
+        "_remote_candidates_resolving _tie_breaker _transport_policy "
+        "build_request check_complete check_incoming close connect "
+        "data_received gather_candidates get_component_candidates "
         "protocol_lost query_consent request_received sort_check_list "
-        "switch_role".split(),
+        "stun_server switch_role turn_server".split(),
     ),
     (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
-    (aioice.stun.Transaction, ["_Transaction__future", "response_received"]),
+    (aioice.stun.Transaction, ["response_received"]),
     (
         aiortc.RTCIceGatherer,
         ["_RTCIceGatherer__setState", "_RTCIceGatherer__state", "_connection"],

@@ -5,6 +5,7 @@ How packets get across: no SDP and no negotiation (RFC 8445, RFC 8838, RFC 7675)
 from .candidate import (
     RTCIceCandidate,
     RTCIceCandidatePair,
+    RTCPeerConnectionIceErrorEvent,
     is_end_of_candidates,
 )
 from .connection import MAX_REMOTE_CANDIDATES
@@ -17,6 +18,7 @@ __all__ = [
     "RTCIceCandidatePair",
     "RTCIceGatherer",
     "RTCIceTransport",
+    "RTCPeerConnectionIceErrorEvent",
     "create_credentials",
     "is_end_of_candidates",
 ]

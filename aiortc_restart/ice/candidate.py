@@ -106,6 +106,32 @@ class RTCIceCandidatePair:
     "The remote candidate."
 
 
+@dataclass
+class RTCPeerConnectionIceErrorEvent:
+    """
+    The :class:`RTCPeerConnectionIceErrorEvent` event says which server has given no
+    candidate, and why (webrtc-pc #rtcpeerconnectioniceerrorevent).
+    """
+
+    address: str | None
+    "The local address from which the server was asked, or `None` if it is not known."
+
+    port: int | None
+    "The local port, or `None`."
+
+    url: str
+    "The URL of the server."
+
+    errorCode: int
+    """
+    What the server has answered, from 300 to 699, or 701 if it could not be reached or
+    did not answer.
+    """
+
+    errorText: str
+    "The reason in words."
+
+
 def candidate_from_aioice(
     candidate: aioice.Candidate, parameters: aiortc.RTCIceParameters | None
 ) -> RTCIceCandidate:
@@ -115,6 +141,16 @@ def candidate_from_aioice(
     return RTCIceCandidate(
         **vars(aiortc.rtcicetransport.candidate_from_aioice(candidate)),
         usernameFragment=parameters.usernameFragment if parameters else None,
+    )
+
+
+def end_of_candidates(parameters: aiortc.RTCIceParameters) -> RTCIceCandidate:
+    """
+    Return what says that the generation which has the given credentials has no more
+    candidates (webrtc-pc #dom-rtcicecandidate-candidate).
+    """
+    return RTCIceCandidate(
+        **vars(_end_of_candidates()), usernameFragment=parameters.usernameFragment
     )
 
 

@@ -5,10 +5,15 @@ from typing import Any, Protocol
 import aioice
 import aioice.ice
 import aioice.stun
+from aioice.candidate import candidate_priority
 
 from .. import _aiortc
 from .._consent import ConsentTimes
+from .._servers import IceServer
+from .candidate import RTCPeerConnectionIceErrorEvent
+from .gathering import MAX_LOCAL_PREFERENCE, Gathering
 from .inbox import Inbox, NewerInbox
+from .stun import ConsentRequest, StunProtocol
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
@@ -38,6 +43,9 @@ class ConnectionObserver(Protocol):
     Who is told, at once and in the same task, what happens to a :class:`Connection`.
     """
 
+    def candidate_found(self, candidate: aioice.Candidate) -> None:
+        """Another local candidate has been gathered."""
+
     def check_received(self) -> None:
         """An authenticated check of the peer has arrived."""
 
@@ -56,6 +64,12 @@ class ConnectionObserver(Protocol):
     def role_switched(self, ice_controlling: bool) -> None:
         """A role conflict was repaired by taking the other role."""
 
+    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        """A server has given no candidate."""
+
+    def sockets_opened(self) -> None:
+        """The host candidates have been gathered, so that checks may begin."""
+
 
 class PathListener(Protocol):
     """
@@ -70,62 +84,6 @@ class PathListener(Protocol):
 
     def path_refused(self) -> None:
         """The system does not send on the pair."""
-
-
-class StunProtocol(aioice.ice.StunProtocol):
-    """
-    The base's socket, whose errors the connection is told.
-    """
-
-    receiver: "Connection"
-
-    def error_received(self, exc: Exception) -> None:
-        super().error_received(exc)
-        self.receiver.send_failed(self, exc)
-
-    def send_stun(self, message: aioice.stun.Message, addr: tuple[str, int]) -> None:
-        # An exception would end the transaction, or what answers the peer.
-        try:
-            super().send_stun(message, addr)
-        except OSError as exc:
-            self.error_received(exc)
-
-
-class ConsentRequest(aioice.stun.Transaction):
-    """
-    A consent request, which is sent once and whose response counts however late.
-
-    So is a probe: it asks the same.
-    """
-
-    def __init__(
-        self,
-        connection: "Connection",
-        pair: aioice.ice.CandidatePair,
-        repair: bool = True,
-        nominate: bool = False,
-    ) -> None:
-        assert connection.remote_password is not None
-        self.message = connection.build_request(pair, nominate=nominate)
-        self.pair = pair
-        self.repair = repair
-        "Whether a role conflict is answered with another request."
-        self.sent_time = asyncio.get_running_loop().time()
-        "The loop's time in seconds."
-        self._connection = connection
-        self._key = connection.remote_password.encode("utf8")
-        self.message.add_message_integrity(self._key)
-        super().__init__(
-            self.message, pair.remote_addr, pair.protocol, integrity_key=self._key
-        )
-
-    def response_received(
-        self, message: aioice.stun.Message, addr: tuple[str, int]
-    ) -> None:
-        # Only a response which is authentic and comes from the address that was asked
-        # renews consent (RFC 7675 section 5.1, RFC 8445 section 7.2.5.2.1).
-        if addr == self.pair.remote_addr and message.check_message_integrity(self._key):
-            self._connection.consent_response_received(self, message)
 
 
 class Connection(_aiortc.Connection):
@@ -154,12 +112,14 @@ class Connection(_aiortc.Connection):
         self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
+        self._gathering: Gathering | None = None
         self._inbox: Inbox | NewerInbox = inbox
         self._listening = False
         self._messages = 0
         self._nominee: aioice.ice.CandidatePair | None = None
         self._probing = False
         self._refused = False
+        self._servers: tuple[IceServer, ...] = ()
         self._shared_inbox = inbox
 
     @property
@@ -225,13 +185,26 @@ class Connection(_aiortc.Connection):
         ):
             await super().add_remote_candidate(remote_candidate)
 
+    def abort_gathering(self) -> None:
+        """
+        Ask no server any more. What a TURN server gives still is taken, to be freed.
+        """
+        self._servers = ()
+        if self._gathering is not None:
+            self._gathering.abort()
+
     def build_request(
         self, pair: aioice.ice.CandidatePair, nominate: bool
     ) -> aioice.stun.Message:
         if nominate and pair is not self.selected_pair:
             self._nominee = pair
             self._tell_if_selected()
-        return super().build_request(pair, nominate)
+        request = super().build_request(pair, nominate)
+        # The preference is that of the local candidate (RFC 8445 section 7.1.1).
+        request.attributes["PRIORITY"] = candidate_priority(
+            pair.component, "prflx", pair.local_candidate.priority >> 8 & 0xFFFF
+        )
+        return request
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
         before = self.selected_pair, self.nominated
@@ -339,12 +312,41 @@ class Connection(_aiortc.Connection):
                 lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
             )
 
-    async def gather_candidates(self) -> None:
-        await super().gather_candidates()
-        for protocol in self._sockets:
+    async def get_component_candidates(
+        self,
+        component: int,
+        addresses: list[str],
+        timeout: int = 5,  # noqa: ASYNC109 - the base's
+    ) -> list[aioice.Candidate]:
+        # The base asks one server of each kind, and keeps all back until the last has
+        # answered.
+        self.stun_server = self.turn_server = None
+        hosts = await super().get_component_candidates(component, addresses, timeout)
+        sockets = []
+        for i, protocol in enumerate(self._sockets):
             # The base names its class itself; ours has no slot more.
             protocol.__class__ = StunProtocol
-            _aiortc.forward_relay_errors(protocol)
+            assert isinstance(protocol, StunProtocol)
+            sockets.append(protocol)
+            # Each candidate of a type has a preference of its own (RFC 8445 section
+            # 5.1.2.1).
+            protocol.local_candidate.priority = candidate_priority(
+                component, "host", max(0, MAX_LOCAL_PREFERENCE - i)
+            )
+        for candidate in hosts:
+            self._found(candidate)
+        self._allow_checks()
+        if self.observer is not None:
+            self.observer.sockets_opened()
+        if self._servers and not self._is_closing:
+            self._gathering = Gathering(
+                self, component, self._servers, self._is_relay_only, timeout
+            )
+            await self._gathering.run(sockets)
+            self._gathering = None
+        self._end_local_candidates()
+        # All are in their place already.
+        return []
 
     def listen(self, listening: bool) -> None:
         """
@@ -476,6 +478,45 @@ class Connection(_aiortc.Connection):
         if self.observer is not None:
             self.observer.role_switched(ice_controlling)
 
+    def use_servers(
+        self, policy: aioice.TransportPolicy, servers: tuple[IceServer, ...]
+    ) -> None:
+        """
+        Gather with these servers, and by this policy.
+        """
+        self._servers = servers
+        self._set_policy(policy, next((x for x in servers if x.scheme != "stun"), None))
+
+    # GatheringObserver
+
+    def create_protocol(self) -> StunProtocol:
+        return StunProtocol(self)
+
+    def reflexive_found(self, candidate: aioice.Candidate) -> None:
+        # A redundant one has the address and the base of another one (RFC 8445 section
+        # 5.1.3), which is its own where no NAT is on the way.
+        base = candidate.related_address, candidate.related_port
+        for other in self.local_candidates:
+            if (other.host, other.port) == (candidate.host, candidate.port) and (
+                base == (other.host, other.port)
+                or base == (other.related_address, other.related_port)
+            ):
+                return
+        self._found(candidate)
+
+    def relay_found(
+        self, candidate: aioice.Candidate, protocol: aioice.ice.StunProtocol
+    ) -> None:
+        _aiortc.forward_relay_errors(protocol)
+        self._add_socket(protocol)
+        self._found(candidate)
+
+    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        if self.observer is not None:
+            self.observer.server_failed(event)
+
+    # Private
+
     async def _await_consent_change(self, until: float) -> bool:
         """
         Wait until a time, or until :meth:`consent_times_changed`, and tell whether that
@@ -501,6 +542,13 @@ class Connection(_aiortc.Connection):
         self._hear()
         self.signs -= 1
         self.data_received(data, component)
+
+    def _found(self, candidate: aioice.Candidate) -> None:
+        if self._is_closing:
+            return
+        self._add_local_candidate(candidate)
+        if self.observer is not None:
+            self.observer.candidate_found(candidate)
 
     def _forget_consent_request(self, request: ConsentRequest) -> None:
         self._consent_requests.remove(request)

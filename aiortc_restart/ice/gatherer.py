@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import aiortc
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
@@ -32,6 +34,9 @@ class RTCIceGatherer(BaseIceGatherer):
     exchanged in signaling.
 
     It shows one generation at a time: the one which the next description describes.
+
+    :param trickle: Whether checks begin before all candidates have been gathered (RFC
+                    8838).
     """
 
     def __init__(
@@ -42,12 +47,17 @@ class RTCIceGatherer(BaseIceGatherer):
         ),
         local_username: str | None = None,
         local_password: str | None = None,
+        trickle: bool = False,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
         self.consent = ConsentTimes()
         "How often consent is asked for, and how long it lasts."
         self.inbox = Inbox()
         "What has been received and not been read, by whichever generation."
+        self.others: Callable[[], list[IceGeneration]] = list
+        "Returns the generations which are alive, too."
+        self.trickle = trickle
+        "Whether checks begin before all candidates have been gathered."
         fresh = create_credentials()
         connection = self._create_connection(
             local_username or str(fresh.usernameFragment),
@@ -55,7 +65,7 @@ class RTCIceGatherer(BaseIceGatherer):
             ice_controlling=False,
         )
         self.generation = IceGeneration(
-            connection, restart=False, servers=self._connection_options
+            connection, False, self._gathering_options, trickle
         )
         "The generation which the next description describes."
         self._connection = connection
@@ -64,10 +74,13 @@ class RTCIceGatherer(BaseIceGatherer):
         self,
         iceServers: list[aiortc.RTCIceServer] | None,
         iceTransportPolicy: aiortc.RTCIceTransportPolicy,
+        trickle: bool = False,
     ) -> None:
         """
-        Use other servers, or another policy, whenever gathering begins from now on.
+        Use other servers, or another policy, whenever gathering begins from now on, and
+        trickle, or do not.
         """
+        self.trickle = trickle
         self._ice_servers = iceServers
         self._ice_transport_policy = iceTransportPolicy
 
@@ -88,10 +101,19 @@ class RTCIceGatherer(BaseIceGatherer):
             str(parameters.usernameFragment), str(parameters.password), ice_controlling
         )
         generation = IceGeneration(
-            connection, restart, servers=self._connection_options
+            connection, restart, self._gathering_options, self.trickle
         )
         self.show(generation)
         return generation
+
+    def begin_gathering(self) -> None:
+        """
+        Gather ICE candidates, unless that has been done or has begun.
+        """
+        if not self.generation.gathering:
+            self.generation.trickle = self.trickle
+        self.generation.begin_gathering()
+        self.update_state()
 
     async def gather(self) -> None:
         """
@@ -100,12 +122,11 @@ class RTCIceGatherer(BaseIceGatherer):
         A restart which replaces another generation meanwhile is waited for instead.
         """
         while True:
+            self.begin_gathering()
             generation = self.generation
-            if not generation.gathered:
-                self._set_state("gathering")
             await generation.gather()
             if generation is self.generation:
-                self._set_state("completed")
+                self.update_state()
                 break
             if not (self.generation.restart or self.generation.gathering):
                 # A rollback has brought it, and nothing asks for its candidates yet.
@@ -127,11 +148,19 @@ class RTCIceGatherer(BaseIceGatherer):
         """
         self.generation = generation
         self._connection = generation.connection
-        if generation.gathered:
-            self._set_state("completed")
-        elif generation.gathering:
+        self.update_state()
+
+    def update_state(self) -> None:
+        """
+        Compute the state: candidates of all generations count (webrtc-pc
+        #dom-rtcicegatheringstate).
+        """
+        shown = self.generation
+        if any(x.unfinished for x in (shown, *self.others())):
             self._set_state("gathering")
-        elif not generation.restart:
+        elif shown.gathered:
+            self._set_state("completed")
+        elif not shown.restart:
             self._set_state("new")
 
     def _create_connection(
@@ -143,5 +172,4 @@ class RTCIceGatherer(BaseIceGatherer):
             ice_controlling=ice_controlling,
             local_username=username,
             local_password=password,
-            **self._connection_options(),
         )

@@ -1,13 +1,19 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+import aioice
 import aiortc
 
-from .._aiortc import RemoteCandidates
+from .._aiortc import GatheringOptions, RemoteCandidates
 from .._tasks import Tasks
-from .candidate import candidate_from_aioice
+from .candidate import (
+    RTCIceCandidate,
+    RTCPeerConnectionIceErrorEvent,
+    candidate_from_aioice,
+    end_of_candidates,
+)
 from .connection import Connection
 from .liveness import Liveness
 
@@ -46,6 +52,11 @@ class GenerationOwner(Protocol):
     def generation_failed(self, generation: "IceGeneration") -> None:
         """Its checks have failed, or its deadline has passed."""
 
+    def generation_found(
+        self, generation: "IceGeneration", candidate: RTCIceCandidate
+    ) -> None:
+        """It has gathered another candidate, or the last one if that is empty."""
+
     def generation_recovered(self, generation: "IceGeneration") -> None:
         """Its path works again, after it did not."""
 
@@ -56,6 +67,14 @@ class GenerationOwner(Protocol):
         self, generation: "IceGeneration", ice_controlling: bool
     ) -> None:
         """It took the other role."""
+
+    def generation_server_failed(
+        self, generation: "IceGeneration", event: RTCPeerConnectionIceErrorEvent
+    ) -> None:
+        """A server has given it no candidate."""
+
+    def generation_settled(self, generation: "IceGeneration") -> None:
+        """It may begin its checks, or has done them, or knows all candidates."""
 
     def path_in_doubt(self) -> bool:
         """Whether there is no path that is known to work."""
@@ -68,14 +87,16 @@ class IceGeneration:
 
     :param connection: The connection, which nobody else drives.
     :param restart: Whether this is not the transport's first generation.
-    :param servers: Returns what the connection is to gather with: servers and policy.
+    :param options: Returns what the connection is to gather with.
+    :param trickle: Whether checks begin before all candidates have been gathered.
     """
 
     def __init__(
         self,
         connection: Connection,
         restart: bool,
-        servers: Callable[[], dict[str, Any]],
+        options: Callable[[], GatheringOptions],
+        trickle: bool = False,
     ) -> None:
         self.closed = False
         "Whether its sockets have been given back."
@@ -98,14 +119,20 @@ class IceGeneration:
         "Whether connectivity checks have begun."
         self.timeout: float | None = None
         "When it is given up, in seconds from then."
+        self.trickle = trickle
         self._answerer = False
+        self._checked = False
         self._first_check = asyncio.Event()
+        self._gathered = False
         self._kept_sockets = False
         self._liveness: Liveness | None = None
         self._gathering: asyncio.Task[None] | None = None
+        self._options = options
+        self._options_used: GatheringOptions | None = None
+        self._ready = asyncio.Event()
         self._remote_candidates_end = False
-        self._servers = servers
-        self._servers_used: dict[str, Any] | None = None
+        self._remote_candidates_known = False
+        self._superseded = False
         self._tasks = Tasks(f"{self!r}")
         connection.observer = self
 
@@ -113,8 +140,19 @@ class IceGeneration:
         return f"IceGeneration({self.connection.local_username})"
 
     @property
+    def done(self) -> bool:
+        """
+        Whether nothing is left to be found and checked (webrtc-pc
+        #dom-rtcicetransportstate-completed). Without trickle that is so when a pair has
+        been selected.
+        """
+        return not self.trickle or (
+            self._checked and self._gathered and self._remote_candidates_known
+        )
+
+    @property
     def gathered(self) -> bool:
-        return self._gathering is not None and self._gathering.done()
+        return self._gathered
 
     @property
     def gathering(self) -> bool:
@@ -143,7 +181,7 @@ class IceGeneration:
         Whether it gathers, or has gathered, with other servers or another policy than
         are to be used now.
         """
-        return self._servers_used not in (None, self._servers())
+        return self._options_used not in (None, self._options())
 
     @property
     def remote_candidates_end(self) -> bool:
@@ -151,6 +189,13 @@ class IceGeneration:
         Whether no more of the peer's candidates are taken.
         """
         return self._remote_candidates_end
+
+    @property
+    def ready(self) -> bool:
+        """
+        Whether its checks may begin.
+        """
+        return self._ready.is_set() if self.trickle else self._gathered
 
     @property
     def out(self) -> bool:
@@ -192,6 +237,18 @@ class IceGeneration:
         """
         return self._liveness is not None and self._liveness.silent
 
+    @property
+    def unfinished(self) -> bool:
+        """
+        Whether candidates are being gathered that somebody wants.
+        """
+        return (
+            self._gathering is not None
+            and not self._gathered
+            and not self._superseded
+            and not self.closed
+        )
+
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         # None is trickled after end-of-candidates (RFC 8838 section 14).
         if self._remote_candidates_end:
@@ -222,6 +279,18 @@ class IceGeneration:
         await self._tasks.cancel()
         await self.connection.close()
 
+    def begin_gathering(self) -> None:
+        """
+        Gather candidates, unless that has begun.
+        """
+        if self._gathering is None and not self.closed:
+            # The configuration may have changed since the connection was made.
+            self._options_used = self._options()
+            self.connection.use_servers(*self._options_used)
+            self._gathering = asyncio.create_task(
+                self._gather(), name=f"{self!r} gather"
+            )
+
     async def end_remote_candidates(self, named: bool = False) -> None:
         """
         Take note that the peer has no more candidates.
@@ -239,22 +308,31 @@ class IceGeneration:
         else:
             self._remote_candidates_end = True
             await self.connection.add_remote_candidate(None)
+        self.remote_candidates_known()
 
     async def gather(self) -> None:
         """
         Gather candidates, once, and wait until they are complete.
         """
-        if self.closed:
-            return
-        if self._gathering is None:
-            # The configuration may have changed since the connection was made.
-            self._servers_used = self._servers()
-            self.connection.use_servers(**self._servers_used)
-            self._gathering = asyncio.create_task(
-                self.connection.gather_candidates(), name=f"{self!r} gather"
-            )
-        # Who waits may be cancelled; the gathering is shared.
-        await asyncio.shield(self._gathering)
+        self.begin_gathering()
+        if self._gathering is not None:
+            # Who waits may be cancelled; the gathering is shared.
+            await asyncio.shield(self._gathering)
+
+    def remote_candidates_known(self) -> None:
+        """
+        Take note that the peer is not expected to have more candidates. Should some
+        come, they are taken.
+        """
+        self._remote_candidates_known = True
+        self._settle()
+
+    def supersede(self) -> None:
+        """
+        Gather no more, as another one has taken its place. It may still send.
+        """
+        self._superseded = True
+        self.connection.abort_gathering()
 
     def ask(self) -> None:
         """
@@ -330,6 +408,9 @@ class IceGeneration:
 
     # ConnectionObserver
 
+    def candidate_found(self, candidate: aioice.Candidate) -> None:
+        self._tell_found(candidate_from_aioice(candidate, self.local))
+
     def check_received(self) -> None:
         if not self.peer_checked:
             self.peer_checked = True
@@ -360,6 +441,15 @@ class IceGeneration:
     def role_switched(self, ice_controlling: bool) -> None:
         if self.owner is not None:
             self.owner.generation_role_switched(self, ice_controlling)
+
+    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        if self.owner is not None and not self._superseded:
+            self.owner.generation_server_failed(self, event)
+
+    def sockets_opened(self) -> None:
+        self._ready.set()
+        if self.trickle:
+            self._settle()
 
     # LivenessObserver
 
@@ -406,7 +496,8 @@ class IceGeneration:
         try:
             async with asyncio.timeout(self.timeout):
                 if self.restart:
-                    await self.gather()
+                    self.begin_gathering()
+                    await (self._ready.wait() if self.trickle else self.gather())
                 if not self._kept_sockets and self._waits_for_peer:
                     await self._wait_for_peer()
                 await self.connection.connect()
@@ -420,8 +511,24 @@ class IceGeneration:
                 self.failed = True
                 self.owner.generation_failed(self)
         else:
-            self.connected = True
+            self.connected = self._checked = True
             self._changed()
+            self._settle()
+
+    async def _gather(self) -> None:
+        await self.connection.gather_candidates()
+        self._gathered = True
+        if not self.closed:
+            self._tell_found(end_of_candidates(self.local))
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.owner is not None:
+            self.owner.generation_settled(self)
+
+    def _tell_found(self, candidate: RTCIceCandidate) -> None:
+        if self.owner is not None and not self._superseded:
+            self.owner.generation_found(self, candidate)
 
     async def _confirm_nomination(self) -> None:
         # A peer that had no answer yet has not taken note of the nomination (werift).

@@ -9,7 +9,9 @@ from aiortc.exceptions import InvalidStateError, OperationError
 from .._aiortc import RTCIceTransport as BaseIceTransport
 from .._tasks import Tasks
 from .candidate import (
+    RTCIceCandidate,
     RTCIceCandidatePair,
+    RTCPeerConnectionIceErrorEvent,
     candidate_from_aioice,
     is_end_of_candidates,
 )
@@ -63,6 +65,7 @@ class RTCIceTransport(BaseIceTransport):
         assert isinstance(gatherer, RTCIceGatherer)
         super().__init__(gatherer)
         self._gatherer = gatherer
+        gatherer.others = lambda: self.generations
         gatherer.consent.interval = consentInterval
         gatherer.consent.timeout = consentTimeout
         self._disconnected_timeout = disconnectedTimeout
@@ -148,6 +151,13 @@ class RTCIceTransport(BaseIceTransport):
         The peer's credentials in the restart which is pending, or `None`.
         """
         return self._pending.remote if self._pending is not None else None
+
+    @property
+    def ready(self) -> bool:
+        """
+        Whether the checks of the generation which has been negotiated last may begin.
+        """
+        return self._current.ready
 
     @property
     def remote_parameters(self) -> aiortc.RTCIceParameters | None:
@@ -244,7 +254,9 @@ class RTCIceTransport(BaseIceTransport):
         """
         if self.state == "closed":
             raise InvalidStateError("RTCIceTransport is closed")
-        self._current.start(remoteParameters)
+        # Without trickle it fails when all pairs have; else more may come for ever.
+        timeout = self._restart_timeout if self._current.trickle else None
+        self._current.start(remoteParameters, timeout=timeout)
         self._update_state()
         await self._start_settled.wait()
 
@@ -302,6 +314,12 @@ class RTCIceTransport(BaseIceTransport):
         generation.remote = remote
         self._replace_pending(generation)
 
+    def begin_gathering(self) -> None:
+        """
+        Gather the candidates of the generation which the next description describes.
+        """
+        self._gatherer.begin_gathering()
+
     def commit(
         self, remote: aiortc.RTCIceParameters | None = None, *, answerer: bool = False
     ) -> None:
@@ -319,6 +337,8 @@ class RTCIceTransport(BaseIceTransport):
         self._current = generation
         if previous is not self._active:
             self._close(previous)
+        previous.supersede()
+        self._gatherer.update_state()
         if self._active is None:
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
@@ -340,6 +360,17 @@ class RTCIceTransport(BaseIceTransport):
         )
         self._update_state()
 
+    def complete_remote_candidates(self, username: str | None) -> None:
+        """
+        Take note that the peer has described all candidates of a generation.
+
+        :param username: Its remote username fragment.
+        """
+        for generation in (self._pending, self._current):
+            if generation and generation.remote is not None:
+                if generation.remote.usernameFragment == username:
+                    generation.remote_candidates_known()
+
     def configure(
         self,
         iceServers: list[aiortc.RTCIceServer] | None,
@@ -348,12 +379,13 @@ class RTCIceTransport(BaseIceTransport):
         disconnectedTimeout: float | None,
         consentInterval: float | None,
         consentTimeout: float | None,
+        trickle: bool,
     ) -> None:
         """
         Change the configuration: for gathering, and for restarts, which have not begun,
         for what is called silence, and for consent.
         """
-        self._gatherer.configure(iceServers, iceTransportPolicy)
+        self._gatherer.configure(iceServers, iceTransportPolicy, trickle)
         self._restart_timeout = restartTimeout
         self._disconnected_timeout = disconnectedTimeout
         if self._active is not None:
@@ -373,16 +405,16 @@ class RTCIceTransport(BaseIceTransport):
             self._replace_pending(None)
 
     def gathered_by(
-        self, local: aiortc.RTCIceParameters | None
-    ) -> list[aiortc.RTCIceCandidate] | None:
+        self, username: str | None
+    ) -> tuple[list[aiortc.RTCIceCandidate], bool] | None:
         """
-        Return the candidates of a generation, once it has gathered all of them.
+        Return what a generation has gathered so far, and whether that is all.
 
-        :param local: Its local credentials.
+        :param username: Its local username fragment.
         """
         for generation in (self._pending, self._current):
-            if generation is not None and generation.local == local:
-                return generation.local_candidates if generation.gathered else None
+            if generation and generation.local.usernameFragment == username:
+                return generation.local_candidates, generation.gathered
         return None
 
     def prepare(self) -> None:
@@ -466,6 +498,11 @@ class RTCIceTransport(BaseIceTransport):
         # The switch came before this could be known, and it may only be slow.
         self.emit("suspected")
 
+    def generation_found(
+        self, generation: IceGeneration, candidate: RTCIceCandidate
+    ) -> None:
+        self.emit("localcandidate", candidate)
+
     def generation_lost(self, generation: IceGeneration) -> None:
         if generation is self._active:
             self._send = self._drop
@@ -492,6 +529,17 @@ class RTCIceTransport(BaseIceTransport):
         for other in self.generations:
             if other.connection.ice_controlling != ice_controlling:
                 other.connection.switch_role(ice_controlling)
+
+    def generation_server_failed(
+        self, generation: IceGeneration, event: RTCPeerConnectionIceErrorEvent
+    ) -> None:
+        self.emit("servererror", event)
+
+    def generation_settled(self, generation: IceGeneration) -> None:
+        self._gatherer.update_state()
+        if generation is self._current and generation.ready and not generation.started:
+            self.emit("ready")
+        self._update_state()
 
     def path_in_doubt(self) -> bool:
         active = self._active
@@ -619,8 +667,9 @@ class RTCIceTransport(BaseIceTransport):
         )
         alive = self._active is not None and not self._active.lost
         silent = self._active is not None and self._active.silent
+        done = self._active is not None and self._active.done
         if alive and not silent:
-            state = "connected" if restarting else "completed"
+            state = "completed" if done and not restarting else "connected"
         elif restarting:
             state = "checking"
         elif alive:

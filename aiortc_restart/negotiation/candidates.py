@@ -1,11 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import aiortc
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from . import bundle
+from . import bundle, credentials
 
 
 @dataclass
@@ -111,6 +111,15 @@ def section_of(
         f'Cannot add a candidate of media section "{candidate.sdpMid}" with index '
         f"{candidate.sdpMLineIndex}: the remote description has none"
     )
+
+
+def usernames(descriptions: Iterable[SessionDescription | None]) -> set[str]:
+    """
+    Return the username fragments in some descriptions.
+    """
+    return {
+        name for name, _ in credentials.credentials(descriptions) if name is not None
+    }
 
 
 def _bundle_tag(description: SessionDescription, mid: str) -> str:

@@ -26,6 +26,25 @@ class SessionOrigin:
         description.origin = f"- {self._id} {self._version} IN IP4 0.0.0.0"
 
 
+TRICKLE = "trickle"
+"The ICE option of who takes candidates one by one (RFC 8840 section 4.1.3)."
+
+
+def can_trickle(description: SessionDescription) -> bool:
+    """
+    Whether who has made a description takes candidates one by one.
+    """
+    return any(TRICKLE in (x.ice_options or "").split() for x in description.media)
+
+
+def set_trickle(description: SessionDescription) -> None:
+    """
+    Say in a description that candidates are taken one by one (RFC 9429 section 5.2.1).
+    """
+    for media in description.media:
+        media.ice_options = TRICKLE
+
+
 def check_answer(
     media: MediaDescription, remote: aiortc.RTCIceParameters, restarting: bool
 ) -> None:

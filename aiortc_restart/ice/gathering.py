@@ -1,0 +1,231 @@
+import asyncio
+import functools
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import aioice
+import aioice.ice
+import aioice.stun
+from aioice.candidate import candidate_foundation, candidate_priority
+
+from .._servers import IceServer
+from .._tasks import Tasks
+from .candidate import RTCPeerConnectionIceErrorEvent
+from .stun import StunProtocol
+
+logger = logging.getLogger(__name__)
+
+MAX_LOCAL_PREFERENCE = 65535
+
+UNREACHABLE = 701
+"""
+The code of a server which cannot be reached or does not answer (webrtc-pc
+#dom-rtcpeerconnectioniceerrorevent-errorcode).
+"""
+
+# What costs the least on the way comes first.
+TURN_RANKS = {("turn", "udp"): 0, ("turn", "tcp"): 1, ("turns", "tcp"): 2}
+
+
+class GatheringObserver(Protocol):
+    """
+    Who is told what servers have given, as they answer.
+    """
+
+    def create_protocol(self) -> aioice.ice.StunProtocol:
+        """Make what receives from a relay."""
+
+    def reflexive_found(self, candidate: aioice.Candidate) -> None:
+        """A server has seen a socket at an address."""
+
+    def relay_found(
+        self, candidate: aioice.Candidate, protocol: aioice.ice.StunProtocol
+    ) -> None:
+        """A server relays at an address."""
+
+    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        """A server has given no candidate."""
+
+
+class Gathering:
+    """
+    Asks STUN and TURN servers for candidates, all at once.
+
+    :param observer: Is told of each candidate as it comes.
+    :param component: The component of the candidates.
+    :param servers: Whom to ask.
+    :param hide_related_address: Whether nothing but relayed addresses may be seen.
+    :param timeout: How long each of them has to answer, in seconds.
+    """
+
+    def __init__(
+        self,
+        observer: GatheringObserver,
+        component: int,
+        servers: Sequence[IceServer],
+        hide_related_address: bool,
+        timeout: float,
+    ) -> None:
+        self._component = component
+        self._hide_related_address = hide_related_address
+        self._lookups: dict[str, asyncio.Future[list[Any]]] = {}
+        self._observer = observer
+        self._questions = Tasks("gathering")
+        self._relays = Tasks("gathering")
+        self._stun = [x for x in servers if x.scheme == "stun"]
+        self._timeout = timeout
+        self._turn = sorted(
+            (x for x in servers if x.scheme != "stun"),
+            key=lambda x: TURN_RANKS[x.scheme, x.transport],
+        )
+
+    def abort(self) -> None:
+        """
+        Ask no more. What a TURN server has been asked for still comes, within its time,
+        to be given back.
+        """
+        self._questions.cancel_soon()
+
+    async def run(self, sockets: Sequence[StunProtocol]) -> None:
+        """
+        Ask, and wait until all have answered or have had their time.
+
+        :param sockets: Those of the host candidates.
+        """
+        for i, protocol in enumerate(sockets):
+            for j, server in enumerate(self._stun):
+                number = i * len(self._stun) + j
+                question = functools.partial(
+                    self._ask_stun, protocol, server, number, first=j == 0
+                )
+                base = protocol.local_candidate
+                self._questions.create(
+                    self._ask(server, question, (base.host, base.port)),
+                    f"ask {server.url}",
+                )
+        for i, server in enumerate(self._turn):
+            question = functools.partial(self._ask_turn, server, i)
+            self._relays.create(self._ask(server, question), f"ask {server.url}")
+        try:
+            await self._questions.join()
+            await self._relays.join()
+        except asyncio.CancelledError:
+            self._questions.cancel_soon()
+            self._relays.cancel_soon()
+            raise
+
+    async def _ask(
+        self,
+        server: IceServer,
+        question: Callable[[], Awaitable[None]],
+        address: tuple[str, int] | None = None,
+    ) -> None:
+        """
+        Ask a server, and tell of it if there is no answer.
+
+        :param address: The local address, if it is known.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await question()
+        except Exception as exc:
+            code, text = self._reason(exc)
+            logger.info("%s gives no candidate: %d %s", server.url, code, text)
+            host, port = address or (None, None)
+            self._observer.server_failed(
+                RTCPeerConnectionIceErrorEvent(host, port, server.url, code, text)
+            )
+
+    async def _ask_stun(
+        self, protocol: StunProtocol, server: IceServer, number: int, first: bool
+    ) -> None:
+        base = protocol.local_candidate
+        host = await self._resolve(server.host, ipaddress.ip_address(base.host).version)
+        if host is None:
+            return
+        request = aioice.stun.Message(
+            message_method=aioice.stun.Method.BINDING,
+            message_class=aioice.stun.Class.REQUEST,
+        )
+        response = await protocol.ask(request, (host, server.port))
+        mapped = response.attributes.get("XOR-MAPPED-ADDRESS")
+        if mapped is None:
+            raise ValueError("The response has no XOR-MAPPED-ADDRESS")
+        # What has been obtained from different servers has different foundations (RFC
+        # 8445 section 5.1.1.3).
+        source = base.host if first else f"{base.host}|{server.url}"
+        self._observer.reflexive_found(
+            aioice.Candidate(
+                foundation=candidate_foundation("srflx", "udp", source),
+                component=self._component,
+                transport="udp",
+                priority=self._priority("srflx", number),
+                host=mapped[0],
+                port=mapped[1],
+                type="srflx",
+                related_address=base.host,
+                related_port=base.port,
+            )
+        )
+
+    async def _ask_turn(self, server: IceServer, number: int) -> None:
+        candidate, protocol = await aioice.ice.relayed_candidate(
+            component=self._component,
+            hide_related_address=self._hide_related_address,
+            protocol_factory=self._observer.create_protocol,
+            turn_server=(server.host, server.port),
+            turn_username=server.username,
+            turn_password=server.credential,
+            turn_ssl=server.scheme == "turns",
+            turn_transport=server.transport,
+        )
+        candidate.priority = self._priority("relay", number)
+        if number:
+            source = f"{candidate.host}|{server.url}"
+            candidate.foundation = candidate_foundation("relay", "udp", source)
+        self._observer.relay_found(candidate, protocol)
+
+    def _priority(self, type: str, number: int) -> int:
+        # Candidates of one type have different preferences (RFC 8445 section 5.1.2.1).
+        preference = max(0, MAX_LOCAL_PREFERENCE - number)
+        return candidate_priority(self._component, type, preference)
+
+    def _reason(self, exc: Exception) -> tuple[int, str]:
+        """
+        Return the code and the text of an error (webrtc-pc
+        #dom-rtcpeerconnectioniceerrorevent-errorcode).
+        """
+        if isinstance(exc, aioice.stun.TransactionFailed):
+            code, text = exc.response.attributes.get("ERROR-CODE", (0, ""))
+            if 300 <= code <= 699:
+                return code, text
+        if isinstance(exc, TimeoutError | aioice.stun.TransactionTimeout):
+            return UNREACHABLE, f"There was no answer within {self._timeout:g} seconds"
+        return UNREACHABLE, str(exc) or type(exc).__name__
+
+    async def _resolve(self, host: str, version: int) -> str | None:
+        """
+        Return a server's address of an IP version, or `None` if it has none.
+
+        :raises OSError: if the name does not resolve.
+        """
+        try:
+            literal = ipaddress.ip_address(host)
+        except ValueError:
+            pass
+        else:
+            return host if literal.version == version else None
+        if host not in self._lookups:
+            # One thread for all who want to know.
+            self._lookups[host] = lookup = asyncio.ensure_future(
+                asyncio.get_running_loop().getaddrinfo(
+                    host, None, type=socket.SOCK_DGRAM
+                )
+            )
+            lookup.add_done_callback(lambda x: x.cancelled() or x.exception())
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        found = await asyncio.shield(self._lookups[host])
+        return next((x[4][0] for x in found if x[0] == family), None)

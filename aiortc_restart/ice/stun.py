@@ -1,0 +1,101 @@
+import asyncio
+from typing import TYPE_CHECKING
+
+import aioice.ice
+import aioice.stun
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+Address = tuple[str, int]
+
+
+class StunProtocol(aioice.ice.StunProtocol):
+    """
+    The base's socket, whose errors the connection is told.
+    """
+
+    receiver: "Connection"
+
+    # The base makes those of host candidates, without a constructor of ours.
+    _asked: dict[asyncio.Future[None], Address] | None = None
+    _destination: Address | None = None
+
+    async def ask(
+        self, request: aioice.stun.Message, addr: Address
+    ) -> aioice.stun.Message:
+        """
+        Ask a server, and return its response.
+
+        :raises aioice.stun.TransactionError: if it answers with an error, or does not.
+        :raises OSError: if the system does not send to it.
+        """
+        if self._asked is None:
+            self._asked = {}
+        refused = asyncio.get_running_loop().create_future()
+        self._asked[refused] = addr
+        question = asyncio.ensure_future(self.request(request, addr))
+        try:
+            await asyncio.wait({question, refused}, return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                refused.result()
+            return question.result()[0]
+        finally:
+            del self._asked[refused]
+            refused.cancel()
+            question.cancel()
+
+    def error_received(self, exc: Exception) -> None:
+        super().error_received(exc)
+        for refused, addr in (self._asked or {}).items():
+            # Others are not known to be of this question.
+            if addr == self._destination and not refused.done():
+                refused.set_exception(exc)
+        self.receiver.send_failed(self, exc)
+
+    def send_stun(self, message: aioice.stun.Message, addr: Address) -> None:
+        self._destination = addr
+        try:
+            super().send_stun(message, addr)
+        except OSError as exc:
+            # It would end the transaction, or what answers the peer.
+            self.error_received(exc)
+        finally:
+            self._destination = None
+
+
+class ConsentRequest(aioice.stun.Transaction):
+    """
+    A consent request, which is sent once and whose response counts however late.
+
+    So is a probe: it asks the same.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        pair: aioice.ice.CandidatePair,
+        repair: bool = True,
+        nominate: bool = False,
+    ) -> None:
+        assert connection.remote_password is not None
+        self.message = connection.build_request(pair, nominate=nominate)
+        self.pair = pair
+        self.repair = repair
+        "Whether a role conflict is answered with another request."
+        self.sent_time = asyncio.get_running_loop().time()
+        "The loop's time in seconds."
+        self._connection = connection
+        self._key = connection.remote_password.encode("utf8")
+        self.message.add_message_integrity(self._key)
+        super().__init__(
+            self.message, pair.remote_addr, pair.protocol, integrity_key=self._key
+        )
+
+    def response_received(
+        self, message: aioice.stun.Message, addr: tuple[str, int]
+    ) -> None:
+        # Only a response which is authentic and comes from the address that was asked
+        # renews consent (RFC 7675 section 5.1, RFC 8445 section 7.2.5.2.1).
+        if addr == self.pair.remote_addr and message.check_message_integrity(self._key):
+            self._connection.consent_response_received(self, message)

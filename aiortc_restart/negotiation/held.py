@@ -1,0 +1,75 @@
+from collections import deque
+
+import aiortc
+
+MAX_HELD = 100
+"How many candidates may wait for their description. The oldest makes room for another."
+
+MAX_RETIRED = 64
+"How many generations of the peer's are remembered after their end."
+
+HOLDING_TIME = 30.0
+"""
+How long, in seconds, a candidate waits for its description. What comes later than that
+is of no use to a restart, which has a deadline.
+"""
+
+
+class HeldCandidates:
+    """
+    The peer's candidates which name an ICE generation whose description has not come
+    yet, as signaling may reorder them.
+    """
+
+    def __init__(self) -> None:
+        self._held: deque[tuple[float, str, aiortc.RTCIceCandidate]] = deque()
+        self._retired: deque[str] = deque(maxlen=MAX_RETIRED)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def clear(self) -> None:
+        self._held.clear()
+
+    def hold(
+        self, username: str, candidate: aiortc.RTCIceCandidate, now: float
+    ) -> None:
+        """
+        Hold a candidate.
+
+        :param username: The username fragment which it names.
+        :param now: The time in seconds.
+        """
+        self.expire(now)
+        if len(self._held) == MAX_HELD:
+            self._held.popleft()
+        self._held.append((now, username, candidate))
+
+    def expire(self, now: float) -> None:
+        """
+        Drop what has been held for too long.
+        """
+        while self._held and self._held[0][0] + HOLDING_TIME <= now:
+            self._held.popleft()
+
+    def is_retired(self, username: str) -> bool:
+        """
+        Whether a generation has been negotiated, and is not in force any more.
+        """
+        return username in self._retired
+
+    def release(self, usernames: set[str], now: float) -> list[aiortc.RTCIceCandidate]:
+        """
+        Return what is held for the generations of a description, in the order in which
+        it came.
+        """
+        self.expire(now)
+        released = [x for _, name, x in self._held if name in usernames]
+        self._held = deque(x for x in self._held if x[1] not in usernames)
+        return released
+
+    def retire(self, usernames: set[str]) -> None:
+        """
+        Take note that generations have been replaced by others.
+        """
+        self._retired.extend(sorted(usernames - set(self._retired)))
