@@ -300,7 +300,7 @@ class IceGeneration:
         """
         if self._remote_candidates_end:
             return
-        if self.restart:
+        if self.restart or self.trickle:
             # It ends at its deadline and not before (RFC 8863 section 3), as the peer's
             # own checks may still come. A "null" candidate, which names no generation,
             # may be late, and have been meant for another one.
