@@ -168,6 +168,22 @@ def pairs_selected(transport: RTCIceTransport) -> list[RTCIceCandidatePair]:
     return pairs
 
 
+def unreachable() -> Signal:
+    """
+    Return another candidate, at which nobody is.
+    """
+    candidate = aiortc.RTCIceCandidate(
+        component=1,
+        foundation="1",
+        ip="10.0.9.9",
+        port=9999,
+        priority=1,
+        protocol="udp",
+        type="host",
+    )
+    return Signal(RTCIceParameters(), [candidate])
+
+
 async def restart(offerer: RTCIceTransport, answerer: RTCIceTransport) -> None:
     """
     Restart, and wait until both sides have switched.

@@ -16,6 +16,7 @@ from .agents import (
     described,
     make_transport,
     socket_address,
+    unreachable,
 )
 from .consents import LIFETIME, forge_responses, time_of_loss, to
 from .network import Address, Datagram, Network
@@ -71,6 +72,8 @@ async def test_path_dies_while_its_pair_is_nominated(network: Network) -> None:
         await transport.iceGatherer.gather()
     for local, remote in ((alice, bob), (bob, alice)):
         await add_candidates(local, described(remote))
+    # Where there is a choice the pair is nominated when it has proved valid.
+    await add_candidates(alice, unreachable())
     network.filter = cut_at_nomination
     starting = asyncio.gather(
         alice.start(bob.local_parameters), bob.start(alice.local_parameters)

@@ -114,6 +114,13 @@ class Connection(aioice.Connection):
         """
         self._local_candidates_end = True
 
+    def _check_next(self) -> None:
+        """
+        Begin the next check, if the checks have begun.
+        """
+        if self._early_checks_done:
+            self._check_periodic()
+
     def _end_local_candidates(self) -> None:
         """
         Take note that no more local candidates are to be found.
