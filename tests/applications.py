@@ -134,7 +134,7 @@ class Application:
     :param polite: Whether it gives way when offers cross.
     :param send: Sends a message to the other end.
     :param sequential: Whether it handles one message at a time.
-    :param trickle: Whether it sends each candidate by itself, too.
+    :param again: Whether it sends each candidate of a description by itself, too.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Application:
         polite: bool,
         send: Callable[[Message], None],
         sequential: bool = False,
-        trickle: bool = False,
+        again: bool = False,
     ) -> None:
         self.errors: list[BaseException] = []
         #: How many offers crossed one of its own and were ignored.
@@ -167,7 +167,9 @@ class Application:
         self._sent: set[str] = set()
         self._setting_answer = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._trickle = trickle
+        self._again = again
+        if pc.getConfiguration().iceTrickle:
+            pc.on("icecandidate", self._send_candidate)
         pc.on("negotiationneeded", lambda: self.start(self._negotiate_if_needed()))
         pc.on("signalingstatechange", self._check_slots)
 
@@ -423,7 +425,7 @@ class Application:
         assert description is not None
         self._sent.add(origin(description))
         self._send_message(Message(description=description, origin=origin(description)))
-        if self._trickle:
+        if self._again:
             self._send_candidates(description)
 
     async def _send_answer(self) -> bool:
@@ -436,11 +438,28 @@ class Application:
             return False
         self._send(answer)
         # It may have not had all its candidates.
-        await until(lambda: all(x.gathered for x in self.pc._transports))
+        sections = self.pc._current_local.media if self.pc._current_local else []
+        await until(
+            lambda: all(x.ice_candidates_complete for x in sections if x.port)
+            or self.pc.signalingState == "closed"
+        )
         current = self.pc.currentLocalDescription
         if current is not None and origin(current) == origin(answer):
             self._send_candidates(current)
         return True
+
+    def _send_candidate(self, candidate: RTCIceCandidate | None) -> None:
+        for description in (
+            self.pc.pendingLocalDescription,
+            self.pc.currentLocalDescription,
+        ):
+            if (
+                candidate is not None
+                and description is not None
+                and f"a=ice-ufrag:{candidate.usernameFragment}\r" in description.sdp
+            ):
+                self._send_message(Message(candidate, origin=origin(description)))
+                break
 
     def _send_candidates(self, description: RTCSessionDescription) -> None:
         for candidate in candidates(description):
@@ -460,6 +479,7 @@ class Call:
 
     :param polite: Which of them gives way.
     :param slow: Which of them have a server that does not answer.
+    :param trickle: Which of them do not wait for their candidates.
     :param options: More arguments for each :class:`Application`.
     """
 
@@ -469,6 +489,7 @@ class Call:
         *,
         polite: int = 0,
         slow: Sequence[int] = (),
+        trickle: Sequence[int] = (),
         **options: Any,
     ) -> None:
         self.network = network
@@ -479,7 +500,10 @@ class Call:
         self.ends = [
             Application(
                 network.at(name, RTCPeerConnection)(
-                    RTCConfiguration(iceServers=[SLOW_SERVER] if i in slow else [])
+                    RTCConfiguration(
+                        iceServers=[SLOW_SERVER] if i in slow else [],
+                        iceTrickle=i in trickle,
+                    )
                 ),
                 polite=i == polite,
                 send=self.lines[i].send,
@@ -504,6 +528,12 @@ class Call:
             self.create_channel(0)
         await self.come_to_rest()
         await self.exchange()
+        # Who trickles may be gathering still.
+        await until(
+            lambda: all(x.pc.iceConnectionState == "completed" for x in self.ends),
+            LIMIT,
+            lambda: f"not completed: {[x.pc.iceConnectionState for x in self.ends]}",
+        )
         await asyncio.sleep(RETIREMENT)
         self.check_sound()
         check_agreed(one, other)

@@ -49,7 +49,8 @@ class AnyNegotiation(RuleBasedStateMachine):
         seed=st.integers(0, 2**16),
         sequential=st.booleans(),
         slow=st.sampled_from([(), (0,), (1,), (0, 1)]),
-        trickle=st.booleans(),
+        again=st.booleans(),
+        trickle=st.sampled_from([(), (0,), (1,), (0, 1)]),
     )
     def begin(
         self, delay: float, ending: str, lag: float, seed: int, **options: Any
