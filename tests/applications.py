@@ -440,8 +440,10 @@ class Application:
         # It may have not had all its candidates.
         sections = self.pc._current_local.media if self.pc._current_local else []
         await until(
-            lambda: all(x.ice_candidates_complete for x in sections if x.port)
-            or self.pc.signalingState == "closed"
+            lambda: (
+                all(x.ice_candidates_complete for x in sections if x.port)
+                or self.pc.signalingState == "closed"
+            )
         )
         current = self.pc.currentLocalDescription
         if current is not None and origin(current) == origin(answer):
