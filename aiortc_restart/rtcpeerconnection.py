@@ -87,15 +87,20 @@ class RTCPeerConnection(Session):
         generation which that names, otherwise to the latest. What comes after the end
         of a generation's candidates is ignored (RFC 8838 section 14).
 
+        One that names a generation, or with it an m-section, of which no description
+        has come yet is held for it, 30 seconds long. One of a generation that has been
+        replaced by another is ignored.
+
         :param candidate: The new remote candidate, or `None` to signal
                             end-of-candidates, or one whose `candidate` is empty to
                             signal it for one m-section and generation. `None` names no
                             generation, so it does not end the candidates of a restart.
 
         :raises InvalidStateError: if the connection is closed.
-        :raises OperationError: if the `usernameFragment` is in no remote description
-                                which is in force, or the m-section is in none
-                                (webrtc-pc #dom-peerconnection-addicecandidate).
+        :raises OperationError: if the candidate names no generation and the remote
+                                description lacks its m-section, or has another
+                                generation in it (webrtc-pc
+                                #dom-peerconnection-addicecandidate).
         :raises ValueError: if the candidate has neither `sdpMid` nor `sdpMLineIndex`.
         """
         if candidate is not None and not is_end_of_candidates(candidate):

@@ -235,7 +235,7 @@ class TransportOwner(PathKeeper):
         if (
             candidate is not None
             and username is not None
-            and username not in candidates.usernames(descriptions)
+            and not candidates.belongs(candidate, username, descriptions)
         ):
             self._hold_candidate(username, candidate)
             return []
@@ -337,10 +337,13 @@ class TransportOwner(PathKeeper):
 
         :param before: The current remote description until now.
         """
-        usernames = candidates.usernames([self._pending_remote, self._current_remote])
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        usernames = candidates.usernames(descriptions)
         self._held_candidates.retire(candidates.usernames([before]) - usernames)
         now = asyncio.get_running_loop().time()
-        for candidate in self._held_candidates.release(usernames, now):
+        for candidate in self._held_candidates.release(
+            lambda x, username: candidates.belongs(x, username, descriptions), now
+        ):
             try:
                 transports = self._record_candidate(candidate)
             except OperationError as exc:

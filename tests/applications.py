@@ -9,10 +9,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCIceCandidate, RTCSessionDescription
+import aiortc
+from aiortc import RTCDataChannel, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
 
-from aiortc_restart import RTCConfiguration, RTCIceServer, RTCPeerConnection
+from aiortc_restart import (
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCPeerConnection,
+)
 from aiortc_restart.negotiation import credentials
 from aiortc_restart.negotiation.needed import reverse
 
@@ -54,7 +60,7 @@ class Message:
     What one application tells the other.
     """
 
-    candidate: RTCIceCandidate | None = None
+    candidate: aiortc.RTCIceCandidate | None = None
     description: RTCSessionDescription | None = None
     refused: str | None = None
     "The origin of an offer which was not accepted."

@@ -31,6 +31,22 @@ class Place:
     "Whether the generation is that of a restart which has not been answered."
 
 
+def belongs(
+    candidate: aiortc.RTCIceCandidate,
+    username: str,
+    descriptions: Sequence[SessionDescription],
+) -> bool:
+    """
+    Whether the remote descriptions have a candidate's generation and its m-section.
+
+    :param username: The username fragment which it names.
+    :param descriptions: The remote descriptions in force, the pending one first.
+    """
+    return username in usernames(descriptions) and (
+        not is_named(candidate) or _find_section(candidate, descriptions[0]) is not None
+    )
+
+
 def check_named(candidate: aiortc.RTCIceCandidate) -> None:
     """
     Check that a candidate says which m-section it is of.
@@ -102,15 +118,13 @@ def section_of(
 
     :raises OperationError: if the description has no such m-section.
     """
-    for index, media in enumerate(description.media):
-        if candidate.sdpMid == media.rtp.muxId or (
-            candidate.sdpMid is None and candidate.sdpMLineIndex == index
-        ):
-            return index
-    raise OperationError(
-        f'Cannot add a candidate of media section "{candidate.sdpMid}" with index '
-        f"{candidate.sdpMLineIndex}: the remote description has none"
-    )
+    index = _find_section(candidate, description)
+    if index is None:
+        raise OperationError(
+            f'Cannot add a candidate of media section "{candidate.sdpMid}" with index '
+            f"{candidate.sdpMLineIndex}: the remote description has none"
+        )
+    return index
 
 
 def usernames(descriptions: Iterable[SessionDescription | None]) -> set[str]:
@@ -129,6 +143,17 @@ def _bundle_tag(description: SessionDescription, mid: str) -> str:
     mids = [x.rtp.muxId for x in description.media]
     bundled = [x for x in bundle.bundled_mids(description) if x in mids]
     return bundled[0] if mid in bundled else mid
+
+
+def _find_section(
+    candidate: aiortc.RTCIceCandidate, description: SessionDescription
+) -> int | None:
+    for index, media in enumerate(description.media):
+        if candidate.sdpMid == media.rtp.muxId or (
+            candidate.sdpMid is None and candidate.sdpMLineIndex == index
+        ):
+            return index
+    return None
 
 
 def _place(

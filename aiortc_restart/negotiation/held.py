@@ -1,4 +1,5 @@
 from collections import deque
+from collections.abc import Callable
 
 import aiortc
 
@@ -17,8 +18,8 @@ is of no use to a restart, which has a deadline.
 
 class HeldCandidates:
     """
-    The peer's candidates which name an ICE generation whose description has not come
-    yet, as signaling may reorder them.
+    The peer's candidates which name an ICE generation, and whose description has not
+    come yet, as signaling may reorder them.
     """
 
     def __init__(self) -> None:
@@ -58,15 +59,19 @@ class HeldCandidates:
         """
         return username in self._retired
 
-    def release(self, usernames: set[str], now: float) -> list[aiortc.RTCIceCandidate]:
+    def release(
+        self, wanted: Callable[[aiortc.RTCIceCandidate, str], bool], now: float
+    ) -> list[aiortc.RTCIceCandidate]:
         """
-        Return what is held for the generations of a description, in the order in which
-        it came.
+        Return what is not to be held any longer, in the order in which it came.
+
+        :param wanted: Whether there is a description of a candidate, which is given
+                       with the username fragment that it names.
         """
         self.expire(now)
-        released = [x for _, name, x in self._held if name in usernames]
-        self._held = deque(x for x in self._held if x[1] not in usernames)
-        return released
+        released = [(x, y, z) for x, y, z in self._held if wanted(z, y)]
+        self._held = deque(x for x in self._held if x not in released)
+        return [x for _, _, x in released]
 
     def retire(self, usernames: set[str]) -> None:
         """
