@@ -10,7 +10,16 @@ import os
 import resource
 import sys
 
-from . import continuity, crowd, endurance, outages, packets, switch, throughput
+from . import (
+    continuity,
+    crowd,
+    endurance,
+    outages,
+    packets,
+    switch,
+    throughput,
+    trickle,
+)
 from .harness import Row
 
 BENCHMARKS = {
@@ -21,6 +30,7 @@ BENCHMARKS = {
     "endurance": endurance.run,
     "crowd": crowd.run,
     "outages": outages.run,
+    "trickle": trickle.run,
 }
 
 
