@@ -88,9 +88,20 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     says in its description that it does not trickle has them all in either case.
     """
 
+    iceCandidatePoolSize: int = 0
+    """
+    How many candidates to gather beforehand, from 0 to 255, as in webrtc-pc
+    #dom-rtcconfiguration-icecandidatepoolsize. It has no effect: none are gathered.
+    """
+
     def __post_init__(self) -> None:
         if not isinstance(self.iceTrickle, bool):
             raise ValueError(f"iceTrickle must be a bool, not {self.iceTrickle!r}")
+        if self.iceCandidatePoolSize not in range(256):
+            raise ValueError(
+                "iceCandidatePoolSize must be from 0 to 255, not "
+                f"{self.iceCandidatePoolSize!r}"
+            )
         for name in TIMES:
             value = getattr(self, name)
             if value is not None and not (

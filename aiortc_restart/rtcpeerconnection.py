@@ -305,8 +305,12 @@ class RTCPeerConnection(Session):
         """
         Change the local description associated with the connection.
 
-        An offer with other ICE credentials than the current ones restarts ICE. The new
-        candidates have been gathered when this returns.
+        An offer with other ICE credentials than the current ones restarts ICE. Its
+        candidates have been gathered when this returns, unless the configuration has
+        `iceTrickle` and the peer is not known not to trickle. Each of them fires the
+        `"icecandidate"` event, as does the end of a generation's, an
+        :class:`RTCIceCandidate` with an empty `candidate`, and, with `None`, the end of
+        all gathering (webrtc-pc #dom-rtcpeerconnection-onicecandidate).
 
         A rollback takes back an offer, ours or the peer's, which has not been answered
         (RFC 9429 section 5.7). The call goes on as before it, and if negotiation is

@@ -6,7 +6,9 @@ import asyncio
 import re
 from pathlib import Path
 
-from examples import minimal, perfect_negotiation
+import pytest
+
+from examples import minimal, perfect_negotiation, trickle
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,3 +60,14 @@ async def test_perfect_negotiation() -> None:
     The pattern of the README copes with offers and restarts which meet.
     """
     await asyncio.wait_for(perfect_negotiation.main(), 60)
+
+
+async def test_trickle(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The program that trickles waits for no server.
+    """
+    await asyncio.wait_for(trickle.main(), 60)
+    assert re.findall("(.*) after", capsys.readouterr().out) == [
+        "connected",
+        "restarted",
+    ]

@@ -371,3 +371,13 @@ def test_not_a_bool(value: object) -> None:
     """
     with pytest.raises(ValueError, match="iceTrickle must be a bool"):
         RTCConfiguration(iceTrickle=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [-1, 256, 1.5, "1", None])
+def test_bad_pool_size(value: object) -> None:
+    """
+    A pool of candidates would have a size from 0 to 255.
+    """
+    assert RTCConfiguration(iceCandidatePoolSize=255).iceCandidatePoolSize == 255
+    with pytest.raises(ValueError, match="iceCandidatePoolSize must be from 0 to 255"):
+        RTCConfiguration(iceCandidatePoolSize=value)  # type: ignore[arg-type]
