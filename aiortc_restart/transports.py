@@ -1,38 +1,23 @@
-import asyncio
-import dataclasses
-import logging
 from collections.abc import Iterator
 
 import aiortc
-import aiortc.rtcpeerconnection
-from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
 from .ice import (
-    MAX_REMOTE_CANDIDATES,
-    RTCIceCandidate,
     RTCIceGatherer,
     RTCIceTransport,
     create_credentials,
-    is_end_of_candidates,
 )
-from .negotiation import bundle, candidates, rejection
-from .negotiation.descriptions import (
-    can_trickle,
-    describe_transport,
-    media_sections,
-)
-from .negotiation.held import HeldCandidates
+from .negotiation import bundle
 from .paths import PathKeeper
 from .rtcconfiguration import (
     RTCConfiguration,
     check_configuration,
     copy_configuration,
 )
-
-logger = logging.getLogger(__name__)
 
 
 class TransportOwner(PathKeeper):
@@ -45,22 +30,11 @@ class TransportOwner(PathKeeper):
         configuration = configuration or RTCConfiguration()
         check_configuration(configuration)
         super().__init__(copy_configuration(configuration))
-        self._held_candidates = HeldCandidates()
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
         self._start_when_released = False
         # What is brought to its end when the connection is closed, and what is ended.
         self._stopping = Tasks("RTCPeerConnection")
-
-    @property
-    def canTrickleIceCandidates(self) -> bool | None:
-        """
-        Whether the peer takes candidates one by one: its remote description says
-        `a=ice-options:trickle` (RFC 8838 section 3). `None` if there is no remote
-        description yet (webrtc-pc #dom-rtcpeerconnection-cantrickleicecandidates).
-        """
-        description = self._pending_remote or self._current_remote
-        return can_trickle(description) if description is not None else None
 
     def _configure(self, configuration: RTCConfiguration) -> None:
         """
@@ -79,47 +53,6 @@ class TransportOwner(PathKeeper):
                 configuration.iceTrickle,
             )
         self._set_failed_timer()
-
-    async def _add_held_candidate(
-        self, transport: RTCIceTransport, candidate: aiortc.RTCIceCandidate
-    ) -> None:
-        try:
-            await transport.addRemoteCandidate(candidate)
-        except OperationError as exc:
-            # A description has replaced its own.
-            logger.debug("RTCPeerConnection() x held candidate: %s", exc)
-
-    def _candidate_found(
-        self, transport: RTCIceTransport, candidate: RTCIceCandidate
-    ) -> None:
-        """
-        Show a local candidate, or their end, in the descriptions of its generation, and
-        tell of it (webrtc-pc #dfn-surface-the-candidate).
-        """
-        username = candidate.usernameFragment
-        found = transport.gathered_by(username)
-        if found is None:
-            return
-        place: tuple[str, int] | None = None
-        for description in (self._pending_local, self._current_local):
-            rejected = rejection.rejected_mids(description)
-            for i, media in enumerate(media_sections(description)):
-                # One that is complete may be that of a transport bundled away since.
-                if (
-                    media.ice is not None
-                    and media.ice.usernameFragment == username
-                    and not media.ice_candidates_complete
-                    and media.rtp.muxId not in rejected
-                    and self._transport_of_section(i, media) is transport
-                ):
-                    describe_transport(media, media.ice, *found)
-                    place = place or (media.rtp.muxId, i)
-        if place is not None:
-            mid, index = place
-            self.emit(
-                "icecandidate",
-                dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
-            )
 
     def _create_ice_transport(self) -> RTCIceTransport:
         # The transports of a connection share their credentials, as in the base.
@@ -142,9 +75,7 @@ class TransportOwner(PathKeeper):
             consentTimeout=self._settings.iceConsentTimeout,
         )
         transport.held = self._holding
-        transport.on("localcandidate", lambda x: self._candidate_found(transport, x))
         transport.on("ready", self._start_transports)
-        transport.on("servererror", lambda x: self.emit("icecandidateerror", x))
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
@@ -157,18 +88,6 @@ class TransportOwner(PathKeeper):
             if endpoint is not None and endpoint.mid == mid:
                 return endpoint
         return None
-
-    def _hold_candidate(self, username: str, candidate: aiortc.RTCIceCandidate) -> None:
-        """
-        Keep a candidate for a description which may come yet.
-        """
-        if self._held_candidates.is_retired(username):
-            logger.debug(
-                "RTCPeerConnection() x candidate of the retired generation %s", username
-            )
-            return
-        now = asyncio.get_running_loop().time()
-        self._held_candidates.hold(username, candidate, now)
 
     def _hold_transports(self, holding: bool) -> None:
         """
@@ -218,63 +137,6 @@ class TransportOwner(PathKeeper):
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for endpoint in self._endpoints():
             yield transport_of(_aiortc.dtls_of(endpoint))
-
-    def _record_candidate(
-        self, candidate: aiortc.RTCIceCandidate | None
-    ) -> list[RTCIceTransport]:
-        """
-        Add a candidate, or the end of candidates, to the remote descriptions of its
-        generation, and return the transports that are to have it (webrtc-pc
-        #dom-peerconnection-addicecandidate).
-
-        :raises OperationError: if the remote description has no such m-section, or
-                                another generation in it.
-        """
-        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
-        username = getattr(candidate, "usernameFragment", None)
-        if (
-            candidate is not None
-            and username is not None
-            and not candidates.belongs(candidate, username, descriptions)
-        ):
-            self._hold_candidate(username, candidate)
-            return []
-        if not descriptions:
-            return self._take_early_candidate(candidate)
-        if candidate is None or not candidates.is_named(candidate):
-            return self._record_ends(candidates.latest_places(descriptions))
-
-        index = candidates.section_of(candidate, descriptions[0])
-        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
-        if transport is None or not self._is_used(transport):
-            return []
-        place = candidates.place_of(candidate, index, descriptions)
-        if is_end_of_candidates(candidate):
-            return self._record_ends([place])
-        if place.decides and not transport.expects(candidate):
-            return [transport]
-        recorded = candidates.record(
-            place,
-            dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
-            MAX_REMOTE_CANDIDATES,
-        )
-        return [transport] if recorded and place.decides else []
-
-    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
-        """
-        Say in the remote descriptions that candidates have ended, and return the
-        transports that are to know.
-        """
-        transports = []
-        for place in places:
-            # Who names no generation may have meant the one before the restart.
-            if place.restarts and not place.named:
-                logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
-                continue
-            candidates.record_end(place)
-            if place.decides:
-                transports.append(self._transport_of_mid(place.mid))
-        return [x for x in dict.fromkeys(transports) if x is not None]
 
     def _reset_transports(self) -> None:
         """
@@ -330,30 +192,6 @@ class TransportOwner(PathKeeper):
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 
-    def _release_candidates(self, before: SessionDescription | None) -> None:
-        """
-        Take the candidates which have been held for the remote descriptions that are in
-        force now.
-
-        :param before: The current remote description until now.
-        """
-        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
-        usernames = candidates.usernames(descriptions)
-        self._held_candidates.retire(candidates.usernames([before]) - usernames)
-        now = asyncio.get_running_loop().time()
-        for candidate in self._held_candidates.release(
-            lambda x, username: candidates.belongs(x, username, descriptions), now
-        ):
-            try:
-                transports = self._record_candidate(candidate)
-            except OperationError as exc:
-                logger.debug("RTCPeerConnection() x held candidate: %s", exc)
-                continue
-            for transport in transports:
-                self._tasks.create(
-                    self._add_held_candidate(transport, candidate), "add candidate"
-                )
-
     def _release_transports(self) -> None:
         self._held_states.clear()
         self._hold_transports(False)
@@ -377,34 +215,6 @@ class TransportOwner(PathKeeper):
             transport.held = False
         await dtls.stop()
         await transport.stop()
-
-    def _take_early_candidate(
-        self, candidate: aiortc.RTCIceCandidate | None
-    ) -> list[RTCIceTransport]:
-        """
-        Return the transports that are to have what comes before the remote description.
-
-        The W3C forbids it, and the base takes it. An end of candidates would end those
-        of the description, too.
-        """
-        aiortc.rtcpeerconnection.logger.warning(
-            "RTCPeerConnection addIceCandidate called without remote description"
-        )
-        if candidate is None or is_end_of_candidates(candidate):
-            return []
-        if candidate.sdpMid is not None:
-            transport = self._transport_of_mid(candidate.sdpMid)
-        else:
-            transport = self._transport_of_index(candidate.sdpMLineIndex)
-        return [transport] if transport is not None else []
-
-    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
-        if self.sctp is not None and self._sctp_mline_index == index:
-            return transport_of(self.sctp.transport)
-        for transceiver in self.getTransceivers():
-            if _aiortc.mline_index(transceiver) == index:
-                return transport_of(_aiortc.dtls_of(transceiver))
-        return None
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
         endpoint = self._endpoint_of_mid(mid)

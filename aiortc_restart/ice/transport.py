@@ -1,4 +1,3 @@
-import asyncio
 import logging
 
 import aioice
@@ -6,34 +5,18 @@ import aioice.ice
 import aiortc
 from aiortc.exceptions import InvalidStateError, OperationError
 
-from .._aiortc import RTCIceTransport as BaseIceTransport
-from .._tasks import Tasks
 from .candidate import (
-    RTCIceCandidate,
     RTCIceCandidatePair,
-    RTCPeerConnectionIceErrorEvent,
     candidate_from_aioice,
     is_end_of_candidates,
 )
-from .gatherer import RTCIceGatherer
-from .generation import IceGeneration, RemoteState
+from .generation import IceGeneration
+from .keeper import GenerationKeeper
 
 logger = logging.getLogger(__name__)
 
-RETIREMENT_DELAY = 3.0
-"""
-How long, in seconds, a generation still receives when it does not send any more
-(RFC 8445 section 8.3.1).
-"""
 
-MAX_RETIRED = 2
-"""
-How many generations may wait for their end, however fast the restarts come. A restart
-takes longer than the packets which it overtakes.
-"""
-
-
-class RTCIceTransport(BaseIceTransport):
+class RTCIceTransport(GenerationKeeper):
     """
     The :class:`RTCIceTransport` interface allows an application access to
     information about the Interactive Connectivity Establishment (ICE)
@@ -53,68 +36,6 @@ class RTCIceTransport(BaseIceTransport):
     :param consentTimeout: How long consent lasts after a response, in seconds. `None`
                            for aioice's settings.
     """
-
-    def __init__(
-        self,
-        gatherer: aiortc.RTCIceGatherer,
-        restartTimeout: float | None = 39.5,
-        disconnectedTimeout: float | None = 5.0,
-        consentInterval: float | None = None,
-        consentTimeout: float | None = None,
-    ) -> None:
-        assert isinstance(gatherer, RTCIceGatherer)
-        super().__init__(gatherer)
-        self._gatherer = gatherer
-        gatherer.others = lambda: self.generations
-        gatherer.consent.interval = consentInterval
-        gatherer.consent.timeout = consentTimeout
-        self._disconnected_timeout = disconnectedTimeout
-        self._restart_timeout = restartTimeout
-
-        # The one whose credentials have been negotiated, the one whose credentials
-        # are being negotiated, and the one that sends.
-        self._current = gatherer.generation
-        self._pending: IceGeneration | None = None
-        self._active: IceGeneration | None = None
-        self._retired: dict[IceGeneration, asyncio.TimerHandle] = {}
-        self._current.owner = self
-
-        # What was pending when the description that is being applied came, and what
-        # was known of the peer by then.
-        self._settled: IceGeneration | None = None
-        self._remote_states: list[tuple[IceGeneration, RemoteState]] = []
-        self.held = False
-        "Whether it is kept from stopping, as a rollback may need it again."
-
-        self._closing = Tasks("RTCIceTransport")
-        self._dropped = 0
-        self._selected: RTCIceCandidatePair | None = None
-        self._selected_pair: aioice.ice.CandidatePair | None = None
-        self._start_settled = asyncio.Event()
-        self._tie_breaker = self._current.connection.tie_breaker
-
-        # The base's were bound to one connection.
-        self._recv = gatherer.inbox.get
-        self._send = self._drop
-
-    @property
-    def generations(self) -> list[IceGeneration]:
-        """
-        The generations which hold sockets, the oldest first.
-        """
-        # One that a description has put aside may be taken up again.
-        alive = [
-            *(*self._retired, self._active, self._current),
-            *(self._settled, self._pending),
-        ]
-        return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
-
-    @property
-    def has_path(self) -> bool:
-        """
-        Whether what is sent leaves this host, as far as is known.
-        """
-        return self._active is not None and not self._active.lost
 
     @property
     def gathered(self) -> bool:
@@ -172,18 +93,6 @@ class RTCIceTransport(BaseIceTransport):
         Whether a restart has been begun by a description and not been answered yet.
         """
         return self._pending is not None
-
-    @property
-    def state(self) -> str:
-        """
-        The current state of the ICE transport (webrtc-pc #dom-rtcicetransportstate).
-
-        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
-        `"disconnected"`, `"failed"`, `"closed"`.
-
-        When the state changes, the `"statechange"` event is fired.
-        """
-        return super().state
 
     @property
     def started(self) -> bool:
@@ -477,74 +386,6 @@ class RTCIceTransport(BaseIceTransport):
         if not generation.started:
             generation.remote = remote
 
-    # GenerationOwner
-
-    def generation_changed(self, generation: IceGeneration) -> None:
-        if generation is self._active:
-            self._update_selected_pair()
-        elif generation is self._current and generation.selectable:
-            self._switch(generation)
-
-    def generation_failed(self, generation: IceGeneration) -> None:
-        if generation.restart:
-            logger.warning(
-                "ICE restart failed: no candidate pair worked within %s seconds",
-                generation.timeout,
-            )
-            self._close(generation)
-        self._update_state()
-
-    def generation_found_dead(self, generation: IceGeneration) -> None:
-        # The switch came before this could be known, and it may only be slow.
-        self.emit("suspected")
-
-    def generation_found(
-        self, generation: IceGeneration, candidate: RTCIceCandidate
-    ) -> None:
-        self.emit("localcandidate", candidate)
-
-    def generation_lost(self, generation: IceGeneration) -> None:
-        if generation is self._active:
-            self._send = self._drop
-            if self._current is not generation:
-                self.generation_changed(self._current)
-            self._update_state()
-
-    def generation_recovered(self, generation: IceGeneration) -> None:
-        if generation is self._active:
-            self.emit("recovered")
-
-    def generation_silence_changed(self, generation: IceGeneration) -> None:
-        if generation is self._active:
-            # A pair which waits for the old one is waited for no more.
-            if generation.silent and self._current is not generation:
-                self.generation_changed(self._current)
-            self._update_state()
-
-    def generation_role_switched(
-        self, generation: IceGeneration, ice_controlling: bool
-    ) -> None:
-        # An agent has one role (RFC 8445 section 6.1.1), so that the peer's checks on
-        # the old pair find no conflict either.
-        for other in self.generations:
-            if other.connection.ice_controlling != ice_controlling:
-                other.connection.switch_role(ice_controlling)
-
-    def generation_server_failed(
-        self, generation: IceGeneration, event: RTCPeerConnectionIceErrorEvent
-    ) -> None:
-        self.emit("servererror", event)
-
-    def generation_settled(self, generation: IceGeneration) -> None:
-        self._gatherer.update_state()
-        if generation is self._current and generation.ready and not generation.started:
-            self.emit("ready")
-        self._update_state()
-
-    def path_in_doubt(self) -> bool:
-        active = self._active
-        return active is None or active.out or active.connection.overdue > 0
-
     # Private
 
     @property
@@ -566,18 +407,6 @@ class RTCIceTransport(BaseIceTransport):
         generation.owner = self
         return generation
 
-    def _close(self, generation: IceGeneration) -> None:
-        # It decides nothing any more, though its sockets close only later.
-        generation.closed = generation.lost = True
-        generation.connection.observer = None
-        self._retired.pop(generation, None)
-        self._order_generations()
-        self._closing.create(generation.close(), f"close {generation!r}")
-
-    async def _drop(self, data: bytes) -> None:
-        # As UDP would. An exception would end DTLS, a sender's track or SCTP.
-        self._dropped += 1
-
     def _generation_of(self, username: str | None) -> IceGeneration:
         """
         Return the generation whose remote username fragment this is, or the latest.
@@ -597,94 +426,12 @@ class RTCIceTransport(BaseIceTransport):
             "remote description which is in force"
         )
 
-    def _order_generations(self) -> None:
-        connections = [x.connection for x in self.generations]
-        for i, connection in enumerate(connections):
-            connection.follow(connections[:i])
-
     def _replace_pending(self, generation: IceGeneration | None) -> None:
         previous, self._pending = self._pending, generation
         self._gatherer.show(generation or self._current)
         self._order_generations()
         if previous is not None and previous is not self._settled:
             self._close(previous)
-
-    async def _refuse_receive(self) -> bytes:
-        raise ConnectionError("Cannot receive data, RTCIceTransport is closed")
-
-    async def _refuse_send(self, data: bytes) -> None:
-        raise ConnectionError("Cannot send data, RTCIceTransport is closed")
-
-    def _retire(self, generation: IceGeneration) -> None:
-        loop = asyncio.get_running_loop()
-        self._retired[generation] = loop.call_later(
-            RETIREMENT_DELAY, self._close, generation
-        )
-        for oldest in list(self._retired)[:-MAX_RETIRED]:
-            self._retired[oldest].cancel()
-            self._close(oldest)
-
-    def _switch(self, generation: IceGeneration) -> None:
-        """
-        Send on a generation from now on. There is no `await` in it.
-        """
-        previous, self._active = self._active, generation
-        self._connection = generation.connection
-        self._send = generation.connection.send
-        generation.use(self._disconnected_timeout)
-        recovered = previous is not None and previous.leave()
-        if previous is not None:
-            self._retire(previous)
-        self._update_selected_pair()
-        self._update_state()
-        if recovered:
-            self.emit("recovered")
-
-    def _update_selected_pair(self) -> None:
-        assert self._active is not None
-        pair = self._active.connection.selected_pair
-        if pair is not None and pair is not self._selected_pair:
-            self._selected_pair = pair
-            self._selected = RTCIceCandidatePair(
-                local=candidate_from_aioice(pair.local_candidate, self._active.local),
-                remote=candidate_from_aioice(
-                    pair.remote_candidate, self._active.remote
-                ),
-            )
-            self.emit("selectedcandidatepairchange")
-
-    def _update_state(self) -> None:
-        """
-        Compute the state (webrtc-pc #dom-rtcicetransportstate).
-        """
-        if self.state == "closed":
-            return
-        restarting = (
-            self._current is not self._active
-            and self._current.started
-            and not self._current.closed
-            and not self._current.failed
-        )
-        alive = self._active is not None and not self._active.lost
-        silent = self._active is not None and self._active.silent
-        done = self._active is not None and self._active.done
-        if alive and not silent:
-            state = "completed" if done and not restarting else "connected"
-        elif restarting:
-            state = "checking"
-        elif alive:
-            state = "disconnected"
-        elif self._current.started:
-            state = "failed"
-        else:
-            state = "new"
-        if state == "checking":
-            self._start_settled.clear()
-        if state != self.state:
-            logger.debug("RTCIceTransport(%s) - %s -> %s", self.role, self.state, state)
-            self._set_state(state)
-        if state not in ("new", "checking"):
-            self._start_settled.set()
 
 
 def _addresses(candidates: list[aioice.Candidate]) -> set[tuple[str, int]]:

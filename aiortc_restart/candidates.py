@@ -1,0 +1,211 @@
+import asyncio
+import dataclasses
+import logging
+
+import aiortc
+import aiortc.rtcpeerconnection
+from aiortc.exceptions import OperationError
+from aiortc.sdp import SessionDescription
+
+from . import _aiortc
+from .ice import (
+    MAX_REMOTE_CANDIDATES,
+    RTCIceCandidate,
+    RTCIceTransport,
+    is_end_of_candidates,
+)
+from .negotiation import candidates, rejection
+from .negotiation.descriptions import can_trickle, describe_transport, media_sections
+from .negotiation.held import HeldCandidates
+from .transports import TransportOwner, transport_of
+
+logger = logging.getLogger(__name__)
+
+
+class CandidateKeeper(TransportOwner):
+    """
+    The part of :class:`RTCPeerConnection` that looks after candidates: its own, which
+    descriptions show and events tell, and the peer's, which find their generation.
+    """
+
+    def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
+        super().__init__(configuration)
+        self._held_candidates = HeldCandidates()
+
+    @property
+    def canTrickleIceCandidates(self) -> bool | None:
+        """
+        Whether the peer takes candidates one by one: its remote description says
+        `a=ice-options:trickle` (RFC 8838 section 3). `None` if there is no remote
+        description yet (webrtc-pc #dom-rtcpeerconnection-cantrickleicecandidates).
+        """
+        description = self._pending_remote or self._current_remote
+        return can_trickle(description) if description is not None else None
+
+    async def _add_held_candidate(
+        self, transport: RTCIceTransport, candidate: aiortc.RTCIceCandidate
+    ) -> None:
+        try:
+            await transport.addRemoteCandidate(candidate)
+        except OperationError as exc:
+            # A description has replaced its own.
+            logger.debug("RTCPeerConnection() x held candidate: %s", exc)
+
+    def _candidate_found(
+        self, transport: RTCIceTransport, candidate: RTCIceCandidate
+    ) -> None:
+        """
+        Show a local candidate, or their end, in the descriptions of its generation, and
+        tell of it (webrtc-pc #dfn-surface-the-candidate).
+        """
+        username = candidate.usernameFragment
+        found = transport.gathered_by(username)
+        if found is None:
+            return
+        place: tuple[str, int] | None = None
+        for description in (self._pending_local, self._current_local):
+            rejected = rejection.rejected_mids(description)
+            for i, media in enumerate(media_sections(description)):
+                # One that is complete may be that of a transport bundled away since.
+                if (
+                    media.ice is not None
+                    and media.ice.usernameFragment == username
+                    and not media.ice_candidates_complete
+                    and media.rtp.muxId not in rejected
+                    and self._transport_of_section(i, media) is transport
+                ):
+                    describe_transport(media, media.ice, *found)
+                    place = place or (media.rtp.muxId, i)
+        if place is not None:
+            mid, index = place
+            self.emit(
+                "icecandidate",
+                dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
+            )
+
+    def _hold_candidate(self, username: str, candidate: aiortc.RTCIceCandidate) -> None:
+        """
+        Keep a candidate for a description which may come yet.
+        """
+        if self._held_candidates.is_retired(username):
+            logger.debug(
+                "RTCPeerConnection() x candidate of the retired generation %s", username
+            )
+            return
+        now = asyncio.get_running_loop().time()
+        self._held_candidates.hold(username, candidate, now)
+
+    def _record_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Add a candidate, or the end of candidates, to the remote descriptions of its
+        generation, and return the transports that are to have it (webrtc-pc
+        #dom-peerconnection-addicecandidate).
+
+        :raises OperationError: if the remote description has no such m-section, or
+                                another generation in it.
+        """
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        username = getattr(candidate, "usernameFragment", None)
+        if (
+            candidate is not None
+            and username is not None
+            and not candidates.belongs(candidate, username, descriptions)
+        ):
+            self._hold_candidate(username, candidate)
+            return []
+        if not descriptions:
+            return self._take_early_candidate(candidate)
+        if candidate is None or not candidates.is_named(candidate):
+            return self._record_ends(candidates.latest_places(descriptions))
+
+        index = candidates.section_of(candidate, descriptions[0])
+        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
+        if transport is None or not self._is_used(transport):
+            return []
+        place = candidates.place_of(candidate, index, descriptions)
+        if is_end_of_candidates(candidate):
+            return self._record_ends([place])
+        if place.decides and not transport.expects(candidate):
+            return [transport]
+        recorded = candidates.record(
+            place,
+            dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
+            MAX_REMOTE_CANDIDATES,
+        )
+        return [transport] if recorded and place.decides else []
+
+    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
+        """
+        Say in the remote descriptions that candidates have ended, and return the
+        transports that are to know.
+        """
+        transports = []
+        for place in places:
+            # Who names no generation may have meant the one before the restart.
+            if place.restarts and not place.named:
+                logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
+                continue
+            candidates.record_end(place)
+            if place.decides:
+                transports.append(self._transport_of_mid(place.mid))
+        return [x for x in dict.fromkeys(transports) if x is not None]
+
+    def _release_candidates(self, before: SessionDescription | None) -> None:
+        """
+        Take the candidates which have been held for the remote descriptions that are in
+        force now.
+
+        :param before: The current remote description until now.
+        """
+        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        usernames = candidates.usernames(descriptions)
+        self._held_candidates.retire(candidates.usernames([before]) - usernames)
+        now = asyncio.get_running_loop().time()
+        for candidate in self._held_candidates.release(
+            lambda x, username: candidates.belongs(x, username, descriptions), now
+        ):
+            try:
+                transports = self._record_candidate(candidate)
+            except OperationError as exc:
+                logger.debug("RTCPeerConnection() x held candidate: %s", exc)
+                continue
+            for transport in transports:
+                self._tasks.create(
+                    self._add_held_candidate(transport, candidate), "add candidate"
+                )
+
+    def _take_early_candidate(
+        self, candidate: aiortc.RTCIceCandidate | None
+    ) -> list[RTCIceTransport]:
+        """
+        Return the transports that are to have what comes before the remote description.
+
+        The W3C forbids it, and the base takes it. An end of candidates would end those
+        of the description, too.
+        """
+        aiortc.rtcpeerconnection.logger.warning(
+            "RTCPeerConnection addIceCandidate called without remote description"
+        )
+        if candidate is None or is_end_of_candidates(candidate):
+            return []
+        if candidate.sdpMid is not None:
+            transport = self._transport_of_mid(candidate.sdpMid)
+        else:
+            transport = self._transport_of_index(candidate.sdpMLineIndex)
+        return [transport] if transport is not None else []
+
+    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
+        if self.sctp is not None and self._sctp_mline_index == index:
+            return transport_of(self.sctp.transport)
+        for transceiver in self.getTransceivers():
+            if _aiortc.mline_index(transceiver) == index:
+                return transport_of(_aiortc.dtls_of(transceiver))
+        return None
+
+    def _create_ice_transport(self) -> RTCIceTransport:
+        transport = super()._create_ice_transport()
+        transport.on("localcandidate", lambda x: self._candidate_found(transport, x))
+        transport.on("servererror", lambda x: self.emit("icecandidateerror", x))
+        return transport

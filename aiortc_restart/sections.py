@@ -1,0 +1,188 @@
+from collections.abc import Callable
+
+import aiortc
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from . import _aiortc
+from .candidates import CandidateKeeper
+from .ice import RTCIceTransport, create_credentials
+from .negotiation import credentials, rejection
+from .negotiation.descriptions import can_trickle, check_answer
+
+
+class SectionReader(CandidateKeeper):
+    """
+    What the m-sections of a description mean for the transceivers and transports of
+    :class:`RTCPeerConnection`: which they are of, whether ICE restarts, and whether
+    they are rejected.
+    """
+
+    def _apply_local_credentials(self, description: SessionDescription) -> None:
+        """
+        Begin or give up ICE restarts, as a local description says.
+        """
+        if description.type == "offer":
+            self._associate(description)
+        for i, media in enumerate(description.media):
+            transport = self._transport_of_section(i, media)
+            assert media.ice is not None
+            if transport is None:
+                continue
+            shown = transport.iceGatherer.getLocalParameters()
+            if description.type == "offer" and not credentials.differ(
+                media.ice, transport.local_parameters
+            ):
+                transport.discard()
+            elif credentials.differ(media.ice, shown):
+                if description.type != "offer" and not transport.restarting:
+                    raise ValueError(
+                        "Cannot change the ICE credentials of media section "
+                        f'"{media.rtp.muxId}" in an answer to an offer which does not '
+                        "restart ICE"
+                    )
+                transport.begin(media.ice, transport.pending_remote_parameters)
+
+    def _apply_remote_credentials(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> None:
+        """
+        Begin or give up ICE restarts, as a remote description says.
+
+        :param rejected: The mids of the m-sections which say nothing of ICE.
+
+        :raises ValueError: if it is an answer which does not match the offer.
+        """
+        sections = [
+            (self._transport_of_mid(media.rtp.muxId), media)
+            for media in description.media
+            if media.rtp.muxId not in rejected
+        ]
+        if description.type != "offer":
+            for transport, media in sections:
+                if transport is not None and transport.remote_parameters is not None:
+                    check_answer(
+                        media, transport.remote_parameters, transport.restarting
+                    )
+
+        fresh = create_credentials()
+        for transport, media in sections:
+            if transport is None or media.ice is None:
+                continue
+            current = transport.remote_parameters
+            if description.type != "offer" or current is None:
+                transport.describe_remote(media.ice)
+            elif not credentials.differ(media.ice, current):
+                transport.discard()
+            elif credentials.differ(media.ice, transport.pending_remote_parameters):
+                transport.begin(fresh, media.ice)
+
+    def _associate(self, offer: SessionDescription) -> None:
+        """
+        Give the transceivers the m-line indices which they have in an offer.
+        """
+        unassociated = [
+            x for x in self.getTransceivers() if x.mid is None and not x.stopped
+        ]
+        by_mid = {x.mid: x for x in self.getTransceivers()}
+        for i, media in enumerate(offer.media):
+            if media.kind == "application":
+                self._sctp_mline_index = i
+                if self.sctp is None:
+                    self._create_sctp_transport()
+                continue
+            transceiver = by_mid.get(media.rtp.muxId) or next(
+                (x for x in unassociated if x.kind == media.kind), None
+            )
+            if transceiver is None:
+                raise ValueError(
+                    f'No transceiver for media section "{media.rtp.muxId}"'
+                )
+            if transceiver in unassociated:
+                unassociated.remove(transceiver)
+            _aiortc.set_mline_index(transceiver, i)
+
+    def _bundle_owners(self) -> list[str]:
+        """
+        Return the mids whose transport other m-sections share.
+        """
+        return [
+            x.mid
+            for x in (*self.getTransceivers(), self.sctp)
+            if x is not None and x.mid and not _aiortc.is_bundled(x)
+        ]
+
+    def _complete_candidates(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> None:
+        """
+        Take note of the generations of which a remote description has all candidates.
+        """
+        trickles = can_trickle(description)
+        sections: dict[RTCIceTransport, MediaDescription] = {}
+        for media in description.media:
+            transport = self._transport_of_mid(media.rtp.muxId)
+            if transport is not None and media.rtp.muxId not in rejected:
+                sections.setdefault(transport, media)
+        for transport, media in sections.items():
+            if media.ice is not None and (
+                media.ice_candidates_complete or not trickles
+            ):
+                transport.complete_remote_candidates(media.ice.usernameFragment)
+
+    def _complete_sections(
+        self, description: SessionDescription
+    ) -> tuple[set[str], Callable[[], None]]:
+        """
+        Make what the base can read of the sections that the peer rejects, and of those
+        which it uses again (RFC 9429 section 5.2.2).
+
+        :return: The mids of those which it rejects, and what has them say again what
+                 they said.
+        """
+        offer = self._pending_local if description.type != "offer" else None
+        rejection.name_sections(description, offer)
+        rejected = rejection.rejected_mids(description)
+        restore = rejection.complete(description)
+        for transceiver in self.getTransceivers():
+            index = _aiortc.mline_index(transceiver)
+            if (
+                transceiver.stopped
+                and index is not None
+                and index < len(description.media)
+                and description.media[index].rtp.muxId != transceiver.mid
+            ):
+                _aiortc.dissociate(transceiver)
+        return rejected, restore
+
+    def _give_up_transport(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
+        """
+        Take the transport of a rejected section, unless others use it, out of the
+        connection's states, as it will never be started: the transceiver gets that of
+        another section. It is the owner of none.
+        """
+        transport = transceiver.receiver.transport
+        used = [_aiortc.dtls_of(x) for x in self._remote_ice]
+        if used and transport not in used:
+            transceiver.receiver.setTransport(used[0])
+            transceiver.sender.setTransport(used[0])
+        if used:
+            _aiortc.share_transport(transceiver)
+
+    def _stop_rejected(self) -> None:
+        """
+        Stop the transceivers whose m-sections have been rejected (webrtc-pc
+        #dfn-stop-the-rtcrtptransceiver).
+        """
+        rejected = rejection.rejected_mids(self._current_local)
+        rejected |= rejection.rejected_mids(self._current_remote)
+        for transceiver in self.getTransceivers():
+            if transceiver.mid not in rejected:
+                continue
+            self._give_up_transport(transceiver)
+            if not transceiver.stopped:
+                self._tasks.create(transceiver.stop(), "stop transceiver")
+                if transceiver.receiver.track is not None:
+                    _aiortc.end_track(transceiver.receiver.track)
+        if rejected:
+            self._show_owners()
+            self._keep_used_transports()
