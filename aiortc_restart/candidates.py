@@ -5,13 +5,14 @@ import logging
 import aiortc
 import aiortc.rtcpeerconnection
 from aiortc.exceptions import OperationError
-from aiortc.sdp import SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import (
     MAX_REMOTE_CANDIDATES,
     RTCIceCandidate,
     RTCIceTransport,
+    end_of_candidates,
     is_end_of_candidates,
 )
 from .negotiation import candidates, rejection
@@ -41,6 +42,28 @@ class CandidateKeeper(TransportOwner):
         """
         description = self._pending_remote or self._current_remote
         return can_trickle(description) if description is not None else None
+
+    async def _add_named_candidates(
+        self,
+        transport: RTCIceTransport,
+        media: MediaDescription,
+        named: list[aiortc.RTCIceCandidate],
+    ) -> None:
+        """
+        Add the candidates of a description whose names have to be resolved.
+        """
+        assert media.ice is not None
+        username = media.ice.usernameFragment
+        await asyncio.gather(
+            *(
+                self._add_held_candidate(
+                    transport, RTCIceCandidate(**vars(x), usernameFragment=username)
+                )
+                for x in named
+            )
+        )
+        if media.ice_candidates_complete:
+            await self._add_held_candidate(transport, end_of_candidates(media.ice))
 
     async def _add_held_candidate(
         self, transport: RTCIceTransport, candidate: aiortc.RTCIceCandidate

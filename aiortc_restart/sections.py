@@ -6,7 +6,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from . import _aiortc
 from .candidates import CandidateKeeper
 from .ice import RTCIceTransport, create_credentials
-from .negotiation import credentials, rejection
+from .negotiation import candidates, credentials, rejection
 from .negotiation.descriptions import can_trickle, check_answer
 
 
@@ -124,9 +124,14 @@ class SectionReader(CandidateKeeper):
             if transport is not None and media.rtp.muxId not in rejected:
                 sections.setdefault(transport, media)
         for transport, media in sections.items():
-            if media.ice is not None and (
-                media.ice_candidates_complete or not trickles
-            ):
+            if media.ice is None:
+                continue
+            named = candidates.named_candidates(media)
+            if named:
+                self._tasks.create(
+                    self._add_named_candidates(transport, media, named), "resolve names"
+                )
+            if media.ice_candidates_complete or not trickles:
                 transport.complete_remote_candidates(media.ice.usernameFragment)
 
     def _complete_sections(

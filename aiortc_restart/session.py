@@ -10,7 +10,7 @@ from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport
-from .negotiation import bundle, credentials, rejection
+from .negotiation import bundle, candidates, credentials, rejection
 from .negotiation.descriptions import (
     check_fingerprints,
     check_sections,
@@ -339,6 +339,7 @@ class Session(SectionReader):
         restore = bundle.share_tag_section(description, self._bundle_owners())
         if not is_local:
             step.restore_sections.append(restore)
+            step.restore_sections.append(candidates.put_names_aside(description))
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)

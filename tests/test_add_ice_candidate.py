@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import logging
 
+import aioice.ice
 import pytest
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
@@ -522,6 +523,50 @@ async def test_slow_name(
         assert not adding.done()
         resolved.set()
         await adding
+
+
+NAME = "0a1b2c3d-0000-4000-8000-000000000000.local"
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_name_in_a_description(
+    network: Network, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """
+    A name in a description is resolved beside everything else, and the end of the
+    candidates comes behind it.
+    """
+
+    class Resolver:
+        async def resolve(self, name: str) -> str | None:
+            await asyncio.sleep(1)
+            return "10.0.1.1" if found else None
+
+    async def create(subscriber: object) -> Resolver:
+        return Resolver()
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", create)
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        history = states(answerer)
+        offer = await offered(offerer)
+        named = edited(offer, r"(a=candidate[^\n]*)10\.0\.1\.1", rf"\g<1>{NAME}")
+        assert named.sdp != offer.sdp
+        await answerer.setRemoteDescription(named)
+        await answerer.setLocalDescription()
+        assert network.now == 0
+        assert answerer.remoteDescription.sdp.count(".local") >= 1
+        assert answerer.remoteDescription.sdp.count("a=end-of-candidates") == 1
+        # The peer's checks would tell where it is.
+        await asyncio.sleep(2)
+        hosts = [x.ip for x in ice_transport(answerer).getRemoteCandidates()]
+        assert hosts == ([NAME] * found)
+        if found:
+            await offerer.setRemoteDescription(answerer.localDescription)
+            await until(lambda: answerer.connectionState == "connected")
+        else:
+            await until(lambda: answerer.iceConnectionState == "failed")
+        assert history.ice[1] == "checking"
 
 
 # All together

@@ -6,6 +6,7 @@ from .candidate import (
     RTCIceCandidate,
     RTCIceCandidatePair,
     RTCPeerConnectionIceErrorEvent,
+    end_of_candidates,
     is_end_of_candidates,
 )
 from .connection import MAX_REMOTE_CANDIDATES
@@ -20,5 +21,6 @@ __all__ = [
     "RTCIceTransport",
     "RTCPeerConnectionIceErrorEvent",
     "create_credentials",
+    "end_of_candidates",
     "is_end_of_candidates",
 ]

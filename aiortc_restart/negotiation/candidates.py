@@ -1,4 +1,5 @@
-from collections.abc import Iterable, Sequence
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import aiortc
@@ -89,6 +90,35 @@ def place_of(
     return _place(descriptions, index, getattr(candidate, "usernameFragment", None))
 
 
+def named_candidates(media: MediaDescription) -> list[aiortc.RTCIceCandidate]:
+    """
+    Return the candidates of an m-section which have a name in place of an address.
+    """
+    return [x for x in media.ice_candidates if not _is_address(x.ip)]
+
+
+def put_names_aside(description: SessionDescription) -> Callable[[], None]:
+    """
+    Take out the candidates whose names have to be resolved, which may take a second,
+    and with them the end of candidates, so that nothing waits for them.
+
+    :return: A function which has the description say again what it said.
+    """
+    said = []
+    for media in description.media:
+        found, named = media.ice_candidates, named_candidates(media)
+        if named:
+            said.append((media, found, media.ice_candidates_complete))
+            media.ice_candidates = [x for x in found if x not in named]
+            media.ice_candidates_complete = False
+
+    def restore() -> None:
+        for media, found, complete in said:
+            media.ice_candidates, media.ice_candidates_complete = found, complete
+
+    return restore
+
+
 def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
     """
     Add a candidate to the descriptions of its generation.
@@ -143,6 +173,14 @@ def _bundle_tag(description: SessionDescription, mid: str) -> str:
     mids = [x.rtp.muxId for x in description.media]
     bundled = [x for x in bundle.bundled_mids(description) if x in mids]
     return bundled[0] if mid in bundled else mid
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _find_section(
