@@ -344,6 +344,20 @@ async def test_max_bundle_owner(network: Network) -> None:
             assert len(pc._made_transports) == len(pc._dtls_transports) == 1
 
 
+async def test_owner_stopped_before_it_was_offered(network: Network) -> None:
+    """
+    A transport goes on with those that share it when its owner will have no m-section.
+    """
+    async with peers(network) as (offerer, answerer):
+        owner, _ = (offerer.addTransceiver("audio") for _ in range(2))
+        offerer.createDataChannel("test")
+        await owner.stop()
+        transport = ice_transports(offerer)[0]
+        await negotiate(offerer, answerer)
+        assert ice_transports(offerer) == [transport]
+        await switched(offerer, answerer)
+
+
 async def test_nothing_to_bundle_yet(network: Network) -> None:
     """
     Sections that come after a negotiation of none are bundled.
