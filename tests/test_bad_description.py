@@ -4,6 +4,7 @@ and the next good one works.
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable
 
@@ -19,6 +20,7 @@ from aiortc_restart import (
 )
 
 from .calls import (
+    ROLLBACK,
     SETTLING,
     Unbundled,
     answered,
@@ -288,13 +290,20 @@ async def test_starts_nothing(
         await until(lambda: pc.localDescription is not None)
         answer = await answered(answerer, pc.localDescription)
         named = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local ")
-        answering = asyncio.create_task(pc.setRemoteDescription(named))
+
+        async def answer_twice() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await pc.setRemoteDescription(named)
+            await pc.setRemoteDescription(named)
+
+        answering = asyncio.create_task(answer_twice())
         await until(lambda: asked)
         assert pc.iceGatheringState == "gathering"
         await offering
-        await asyncio.sleep(SETTLING)
-        assert [x.state for x in ice_transports(pc)] == ["new"]
-        answering.cancel()
+        for _ in range(2):
+            await asyncio.sleep(SETTLING)
+            assert [x.state for x in ice_transports(pc)] == ["new"]
+            answering.cancel()
         await asyncio.sleep(SETTLING)
         assert [x.state for x in ice_transports(pc)] == ["new"]
         assert ice_transport(pc).remote_parameters is None
@@ -304,3 +313,38 @@ async def test_starts_nothing(
             await answerer.addIceCandidate(candidate)
         await switched(pc, answerer)
     server.close()
+
+
+@pytest.mark.parametrize("phase", ["nothing", "ICE", "DTLS"])
+async def test_starts_afterwards(
+    network: Network, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """
+    What has not started when a description is applied starts when it has failed, with
+    what was known before it.
+    """
+    network.delay(0.2)
+    async with peers(network) as (pc, answerer):
+        asked = slow_names(monkeypatch)
+        channel = pc.createDataChannel("test")
+        answer = await answered(answerer, await offered(pc))
+        offer = await offered(answerer, iceRestart=True)
+        for pattern, replacement in (
+            ("^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local "),
+            ("^(a=fingerprint:sha-256).*", r"\1 00"),
+            ("^a=sctp-port:5000", "a=sctp-port:5001"),
+        ):
+            offer = edited(offer, pattern, replacement)
+        await pc.setRemoteDescription(answer)
+        transport = ice_transport(pc)
+        if phase != "nothing":
+            await until(lambda: transport.started)
+        if phase == "DTLS":
+            await until(lambda: transport.state == "completed")
+        applying = asyncio.create_task(pc.setRemoteDescription(offer))
+        await until(lambda: asked)
+        await asyncio.sleep(5)
+        assert channel.readyState == "connecting"
+        applying.cancel()
+        await answerer.setLocalDescription(ROLLBACK)
+        await until(lambda: channel.readyState == "open")
