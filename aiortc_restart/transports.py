@@ -132,7 +132,7 @@ class TransportOwner(PathKeeper):
         if transport.started or self._settings.iceTrickle:
             return transport.started or transport.ready
         # As in the base, without any candidate nothing is begun, and nothing fails.
-        return transport.ready and bool(transport.iceGatherer.getLocalCandidates())
+        return transport.ready and bool(transport.local_candidates)
 
     def _ordered_transports(self) -> Iterator[RTCIceTransport]:
         for endpoint in self._endpoints():
@@ -176,14 +176,16 @@ class TransportOwner(PathKeeper):
     async def _start_transport_once(self, dtls: aiortc.RTCDtlsTransport) -> None:
         if self._waits_for_release():
             return
-        transport = dtls.transport
+        transport = transport_of(dtls)
         endpoint = next(
             (x for x in self._remote_ice if _aiortc.dtls_of(x) is dtls),
             None,
         )
-        if endpoint is None or not self._may_start(transport_of(dtls)):
+        # A restart that is pending has credentials and candidates of its own.
+        remote = transport.remote_parameters
+        if endpoint is None or remote is None or not self._may_start(transport):
             return
-        await transport.start(self._remote_ice[endpoint])
+        await transport.start(remote)
         # Without a path the handshake waits for one: a restart may bring it.
         if transport.state == "failed" or self._waits_for_release():
             return

@@ -4,10 +4,11 @@ and the next good one works.
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable
 
-import aioice.ice
+import aioice
 import pytest
 from aiortc.exceptions import OperationError
 
@@ -17,8 +18,10 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc_restart.ice.connection import Connection
 
 from .calls import (
+    ROLLBACK,
     SETTLING,
     Unbundled,
     answered,
@@ -202,27 +205,30 @@ async def test_handler_raises(network: Network) -> None:
     loop.set_exception_handler(handler)
 
 
-def slow_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+SLOW = "10.0.9.9"
+
+
+def slow_candidates(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
-    Have the names in candidates take for ever to resolve, and return those asked for.
+    Have some candidates take for ever to be added, and return the addresses of those
+    which are being added.
     """
     asked: list[str] = []
+    add_remote_candidate = Connection.add_remote_candidate
 
-    class Resolver:
-        async def resolve(self, name: str) -> None:
-            asked.append(name)
+    async def add(connection: Connection, candidate: aioice.Candidate | None) -> None:
+        if candidate is not None and candidate.host == SLOW:
+            asked.append(candidate.host)
             await asyncio.sleep(1000)
+        await add_remote_candidate(connection, candidate)
 
-    async def get(*_: object) -> Resolver:
-        return Resolver()
-
-    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", get)
+    monkeypatch.setattr(Connection, "add_remote_candidate", add)
     return asked
 
 
 async def cancelled(coro: Awaitable[None], asked: list[str]) -> None:
     """
-    Cancel what waits for a name.
+    Cancel what waits for a candidate.
     """
     task = asyncio.ensure_future(coro)
     await until(lambda: asked)
@@ -250,7 +256,7 @@ async def test_cancelled(
     A description whose caller is cancelled in the midst of it changes nothing.
     """
     async with peers(network, offerer=kind) as (offerer, pc):
-        asked = slow_names(monkeypatch)
+        asked = slow_candidates(monkeypatch)
         offerer.createDataChannel("test")
         offerer.addTransceiver("audio")
         if connected:
@@ -258,15 +264,15 @@ async def test_cancelled(
             await switched(offerer, pc)
         offerer.addTransceiver("video")
         offer = await offered(offerer, iceRestart=restarts)
-        named = edited(offer, "^(a=candidate:.*) 10.0.1.1 ", r"\1 some.local ")
+        slowed = edited(offer, "^(a=candidate:.*) 10.0.1.1 ", rf"\g<1> {SLOW} ")
         for _ in range(2):
             with nothing_changes(pc):
-                await cancelled(pc.setRemoteDescription(named), asked)
+                await cancelled(pc.setRemoteDescription(slowed), asked)
         answer = await answered(pc, offer)
-        named = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local ")
+        slowed = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", rf"\g<1> {SLOW} ")
         for _ in range(2):
             with nothing_changes(offerer):
-                await cancelled(offerer.setRemoteDescription(named), asked)
+                await cancelled(offerer.setRemoteDescription(slowed), asked)
         await offerer.setRemoteDescription(answer)
         await switched(offerer, pc)
         await restart(pc, offerer)
@@ -282,19 +288,26 @@ async def test_starts_nothing(
     server = await stun_server(network, 3.0, 1.0)
     slow = RTCConfiguration(iceServers=[RTCIceServer("stun:10.0.9.1:3478")])
     async with peers(network, configuration=slow) as (pc, answerer):
-        asked = slow_names(monkeypatch)
+        asked = slow_candidates(monkeypatch)
         pc.createDataChannel("test")
         offering = asyncio.create_task(pc.setLocalDescription())
         await until(lambda: pc.localDescription is not None)
         answer = await answered(answerer, pc.localDescription)
-        named = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", r"\1 some.local ")
-        answering = asyncio.create_task(pc.setRemoteDescription(named))
+        slowed = edited(answer, "^(a=candidate:.*) 10.0.2.1 ", rf"\g<1> {SLOW} ")
+
+        async def answer_twice() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await pc.setRemoteDescription(slowed)
+            await pc.setRemoteDescription(slowed)
+
+        answering = asyncio.create_task(answer_twice())
         await until(lambda: asked)
         assert pc.iceGatheringState == "gathering"
         await offering
-        await asyncio.sleep(SETTLING)
-        assert [x.state for x in ice_transports(pc)] == ["new"]
-        answering.cancel()
+        for _ in range(2):
+            await asyncio.sleep(SETTLING)
+            assert [x.state for x in ice_transports(pc)] == ["new"]
+            answering.cancel()
         await asyncio.sleep(SETTLING)
         assert [x.state for x in ice_transports(pc)] == ["new"]
         assert ice_transport(pc).remote_parameters is None
@@ -304,3 +317,38 @@ async def test_starts_nothing(
             await answerer.addIceCandidate(candidate)
         await switched(pc, answerer)
     server.close()
+
+
+@pytest.mark.parametrize("phase", ["nothing", "ICE", "DTLS"])
+async def test_starts_afterwards(
+    network: Network, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """
+    What has not started when a description is applied starts when it has failed, with
+    what was known before it.
+    """
+    network.delay(0.2)
+    async with peers(network) as (pc, answerer):
+        asked = slow_candidates(monkeypatch)
+        channel = pc.createDataChannel("test")
+        answer = await answered(answerer, await offered(pc))
+        offer = await offered(answerer, iceRestart=True)
+        for pattern, replacement in (
+            ("^(a=candidate:.*) 10.0.2.1 ", rf"\g<1> {SLOW} "),
+            ("^(a=fingerprint:sha-256).*", r"\1 00"),
+            ("^a=sctp-port:5000", "a=sctp-port:5001"),
+        ):
+            offer = edited(offer, pattern, replacement)
+        await pc.setRemoteDescription(answer)
+        transport = ice_transport(pc)
+        if phase != "nothing":
+            await until(lambda: transport.started)
+        if phase == "DTLS":
+            await until(lambda: transport.state == "completed")
+        applying = asyncio.create_task(pc.setRemoteDescription(offer))
+        await until(lambda: asked)
+        await asyncio.sleep(5)
+        assert channel.readyState == "connecting"
+        applying.cancel()
+        await answerer.setLocalDescription(ROLLBACK)
+        await until(lambda: channel.readyState == "open")

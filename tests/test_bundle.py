@@ -3,6 +3,7 @@ The transport of bundled sections is described by the BUNDLE-tag section (RFC 94
 section 3.5.1, RFC 9143 section 7).
 """
 
+import asyncio
 import re
 
 import pytest
@@ -13,7 +14,11 @@ from aiortc_restart import AudioStreamTrack, RTCConfiguration, RTCPeerConnection
 from aiortc_restart.negotiation import bundle
 
 from .calls import (
+    ROLLBACK,
+    SETTLING,
+    Unbundled,
     answered,
+    edited,
     ice_transport,
     ice_transports,
     offered,
@@ -26,7 +31,7 @@ from .calls import (
 )
 from .media import Pictures, flowing
 from .network import Network
-from .utils import candidates, connected_pair, credentials, negotiate, sdp_edit
+from .utils import candidates, connected_pair, credentials, negotiate, sdp_edit, until
 
 BOGUS = "a=candidate:9 1 udp 2130706431 10.0.9.9 9999 typ host\r\n"
 
@@ -342,6 +347,39 @@ async def test_max_bundle_owner(network: Network) -> None:
             await pair.exchange()
         for pc in both:
             assert len(pc._made_transports) == len(pc._dtls_transports) == 1
+
+
+async def test_bundled_later(network: Network) -> None:
+    """
+    What an offer bundles away goes on as it was if that is rolled back.
+    """
+    async with peers(network, offerer=Unbundled) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        channel = offerer.createDataChannel("test")
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
+        offer = await offerer.createOffer()
+        assert "BUNDLE" not in offer.sdp
+        group = r"a=group:BUNDLE 0 1\r\n\g<0>"
+        await answerer.setRemoteDescription(edited(offer, "^a=msid-semantic", group))
+        await answerer.setRemoteDescription(ROLLBACK)
+        await asyncio.sleep(SETTLING)
+        for pc in (offerer, answerer):
+            assert [x.state for x in pc._dtls_transports] == 2 * ["connected"]
+
+
+async def test_owner_stopped_before_it_was_offered(network: Network) -> None:
+    """
+    A transport goes on with those that share it when its owner will have no m-section.
+    """
+    async with peers(network) as (offerer, answerer):
+        owner, _ = (offerer.addTransceiver("audio") for _ in range(2))
+        offerer.createDataChannel("test")
+        await owner.stop()
+        transport = ice_transports(offerer)[0]
+        await negotiate(offerer, answerer)
+        assert ice_transports(offerer) == [transport]
+        await switched(offerer, answerer)
 
 
 async def test_nothing_to_bundle_yet(network: Network) -> None:

@@ -23,11 +23,12 @@ from .agents import (
     states_of,
     switched,
 )
-from .calls import ice_transport
+from .calls import ROLLBACK, ice_transport, ice_transports, offered, peers
 from .calls import restart as restart_call
+from .calls import switched as switched_call
 from .network import Network
 from .probes import error_codes
-from .utils import connected_pair, until
+from .utils import connected_pair, sdp_edit, until
 
 
 def take_role(transport: RTCIceTransport, controlling: bool) -> None:
@@ -184,3 +185,53 @@ async def test_conflict_on_the_old_pair(network: Network) -> None:
         assert error_codes(network, since=since) == set()
         assert (alice.role, bob.role) == ("controlled", "controlling")
         await exchange(alice, bob)
+
+
+async def test_first_offer_with_other_credentials(network: Network) -> None:
+    """
+    The offerer is controlling, though its first offer has other credentials than those
+    it was made with.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        offer = sdp_edit(await offerer.createOffer(), ufrag="ufrag", pwd=24 * "p")
+        await offerer.setLocalDescription(offer)
+        await answerer.setRemoteDescription(offerer.localDescription)
+        # It would win.
+        set_tie_breaker(ice_transport(offerer), 5)
+        set_tie_breaker(ice_transport(answerer), 10)
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await switched_call(offerer, answerer)
+        roles = [ice_transport(x).role for x in (offerer, answerer)]
+        assert roles == ["controlling", "controlled"]
+        assert error_codes(network) == set()
+
+
+async def test_rollback_of_the_first_offer(network: Network) -> None:
+    """
+    Who takes its first offer back and answers is controlled, also by what was added to
+    it since.
+    """
+    async with peers(network) as (pc, other):
+        pc.createDataChannel("test")
+        await offered(pc)
+        pc.addTransceiver("audio")
+        await offered(pc)
+        await pc.setLocalDescription(ROLLBACK)
+        other.addTransceiver("audio")
+        await pc.setRemoteDescription(await offered(other))
+        roles = [ice_transports(x)[0].role for x in (other, pc)]
+        assert roles == ["controlling", "controlled"]
+
+
+async def test_rollback_after_a_conflict(network: Network) -> None:
+    """
+    A rollback leaves a role which was repaired since the offer as it is.
+    """
+    async with connected_pair(network) as pair:
+        transport = ice_transport(pair.offerer)
+        await offered(pair.offerer, iceRestart=True)
+        take_role(transport, False)
+        await pair.offerer.setLocalDescription(ROLLBACK)
+        assert transport.role == "controlled"

@@ -3,7 +3,10 @@ M-sections which are rejected, by either side, and used again (RFC 9429 section 
 """
 
 import asyncio
+import contextlib
 import re
+import threading
+from collections.abc import AsyncIterator
 
 import pytest
 from aiortc import RTCSessionDescription
@@ -11,9 +14,24 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamT
 
 from aiortc_restart import RTCPeerConnection
 
-from .calls import SETTLING, ice_transports, offered, peers, restart, switched
+from .calls import (
+    ROLLBACK,
+    SETTLING,
+    answered,
+    edited,
+    ice_transport,
+    ice_transports,
+    offered,
+    path,
+    peers,
+    restart,
+    switched,
+    ufrag_of,
+    unbundled,
+)
+from .media import Silence
 from .network import Network
-from .utils import Pair, connected_pair, negotiate, states, until
+from .utils import Pair, connected_pair, credentials, negotiate, states, until
 
 
 def add_media(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
@@ -152,6 +170,79 @@ async def test_stopped_while_the_peer_offers(network: Network) -> None:
         assert mids[:2] == [None, None] and mids[2] is not None
 
 
+@pytest.mark.parametrize("end", [0, 1], ids=["offerer", "answerer"])
+async def test_stopped_lends_no_transport(network: Network, end: int) -> None:
+    """
+    A transceiver that never had an m-section has no transport for those of its kind.
+    """
+    async with peers(network) as both:
+        await both[end].addTransceiver("audio").stop()
+        # Its transport is stopped at the end of a negotiation.
+        await negotiate(*both)
+        both[0].addTransceiver("audio")
+        await negotiate(*both)
+        for pc in both:
+            await until(lambda x=pc: x.connectionState == "connected")  # type: ignore[misc]
+
+
+async def test_stopped_lends_no_credentials(network: Network) -> None:
+    """
+    What is added after a restart has the credentials of the restart, not those of a
+    transceiver that never had an m-section.
+    """
+    async with peers(network) as (offerer, answerer):
+        await offerer.addTransceiver("audio").stop()
+        offerer.addTransceiver("audio")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        await restart(offerer, answerer)
+        current = credentials(offerer.localDescription)
+        offerer.createDataChannel("test")
+        assert credentials(await offerer.createOffer()) == 2 * current
+
+
+async def test_stopped_since_it_was_offered(network: Network) -> None:
+    """
+    A transceiver whose offer is replaced as it was stopped leaves no trace in the
+    states, and none of its transport.
+    """
+    async with connected_pair(network) as pair:
+        history = states(pair.offerer)
+        stopped = pair.offerer.addTransceiver("audio")
+        await offered(pair.offerer)
+        await stopped.stop()
+        offer, _ = await negotiate(pair.offerer, pair.answerer)
+        await asyncio.sleep(SETTLING)
+        assert ports(offer) == [True, False]
+        assert history.ice == ["completed", "new", "completed"]
+        assert history.connection == ["connected", "connecting", "connected"]
+        assert network.sockets("alice") == 1
+        await works(pair)
+
+
+@pytest.mark.parametrize("directions", [["sendrecv"], ["sendonly", "sendrecv"]])
+async def test_stopped_before_it_starts(
+    network: Network, directions: list[str]
+) -> None:
+    """
+    Media which has not started when its transceiver is stopped never does.
+    """
+    async with connected_pair(network) as pair:
+        pair.answerer.addTrack(Silence("video"))
+        transceiver = pair.offerer.addTransceiver(Silence("video"))
+        for direction in directions:
+            await asyncio.sleep(SETTLING)
+            transceiver.direction = direction
+            await negotiate(pair.offerer, pair.answerer)
+        threads = threading.active_count()
+        await transceiver.stop()
+        await asyncio.sleep(SETTLING)
+        started = threading.active_count() > threads
+        # Its thread would keep the process alive.
+        await transceiver.receiver.stop()
+        assert not started
+
+
 async def test_stopped_by_the_answerer(network: Network) -> None:
     """
     A transceiver which is stopped before it is answered is rejected in the answer.
@@ -274,14 +365,22 @@ async def test_rejected_transport_is_not_started(network: Network) -> None:
         await pair.answerer.setLocalDescription()
         await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
         await asyncio.sleep(60)
-        assert pair.offerer.getTransceivers()[0].stopped
-        assert pair.offerer.iceConnectionState != "failed"
+        stopped = pair.offerer.getTransceivers()[0]
+        assert stopped.stopped
+        assert stopped.sender.transport is stopped.receiver.transport
+        assert ice_transports(pair.offerer) == [ice_transport(pair.offerer)]
+        assert pair.offerer.iceConnectionState == "completed"
+        assert pair.offerer.connectionState == "connected"
+        assert network.sockets("alice") == 1
         await pair.exchange()
 
 
-async def test_rejected_section_owns_no_transport(network: Network) -> None:
+@contextlib.asynccontextmanager
+async def half_rejected(
+    network: Network,
+) -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
     """
-    The transport of a rejected section is that of those which go on with it.
+    Connect two peers by an m-section which shares the transport of a rejected one.
     """
     async with peers(network) as (offerer, answerer):
         stopped = offerer.addTransceiver("video")
@@ -291,8 +390,91 @@ async def test_rejected_section_owns_no_transport(network: Network) -> None:
         offer, _ = await negotiate(offerer, answerer)
         assert ports(offer) == [False, True]
         await switched(offerer, answerer)
+        yield offerer, answerer
+
+
+async def test_rejected_section_owns_no_transport(network: Network) -> None:
+    """
+    The transport of a rejected section is that of those which go on with it.
+    """
+    async with half_rejected(network) as (offerer, answerer):
         before = ice_transports(answerer)
         channel = answerer.createDataChannel("test")
         await negotiate(answerer, offerer)
         await until(lambda: channel.readyState == "open")
         assert ice_transports(answerer) == before
+
+
+async def test_another_tag_after_a_rejection(network: Network) -> None:
+    """
+    It still is when the peer names what is new first.
+    """
+    async with half_rejected(network) as (offerer, answerer):
+        before = ice_transports(offerer)
+        answerer.createDataChannel("test")
+        offer = edited(await offered(answerer), "BUNDLE 1 2", "BUNDLE 2 1")
+        await answered(offerer, offer)
+        assert ice_transports(offerer) == before
+
+
+async def reject_all(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
+    """
+    Negotiate no more than an m-section which is rejected.
+    """
+    stopped = offerer.addTransceiver("video")
+    await offerer.setLocalDescription()
+    await stopped.stop()
+    for description in await negotiate(offerer, answerer):
+        assert ports(description) == [False]
+
+
+async def test_all_restarted(network: Network) -> None:
+    """
+    The restart of a transport whose m-sections are all rejected is negotiated: it has
+    the new credentials from then on.
+    """
+    async with peers(network) as (offerer, answerer):
+        await reject_all(offerer, answerer)
+        transport = ice_transports(offerer)[0]
+        history = states(offerer)
+        offerer.restartIce()
+        offer, _ = await negotiate(offerer, answerer)
+        await asyncio.sleep(SETTLING)
+        assert transport._connection.local_username == ufrag_of(offer)
+        assert credentials(await offerer.createOffer()) == credentials(offer)
+        assert network.sockets("alice") == 1
+        channel = offerer.createDataChannel("test")
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
+        assert path(ice_transport(offerer))[0] == ufrag_of(offer)
+        assert history.negotiationneeded == 0
+
+
+async def test_all_rejected_in_a_restart(network: Network) -> None:
+    """
+    A peer that rejects all m-sections of a restart leaves the path as it was.
+    """
+    async with connected_pair(network) as pair:
+        offer = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(offer)
+        answer = unbundled(await pair.answerer.createAnswer())
+        await pair.answerer.setRemoteDescription(ROLLBACK)
+        await pair.offerer.setRemoteDescription(
+            edited(answer, r"^m=application \d+", "m=application 0")
+        )
+        await asyncio.sleep(SETTLING)
+        assert len(ice_transport(pair.offerer).generations) == 1
+        assert pair.offerer.connectionState == "connected"
+        await pair.exchange()
+
+
+async def test_bundled_after_rejections(network: Network) -> None:
+    """
+    Sections that come after a negotiation of rejected ones are bundled.
+    """
+    async with peers(network) as (offerer, answerer):
+        await reject_all(offerer, answerer)
+        add_media(offerer, answerer)
+        for description in await negotiate(offerer, answerer):
+            assert bundled(description) == "1 2"
+        await switched(offerer, answerer)

@@ -184,3 +184,20 @@ async def test_only_in_a_negotiation(network: Network) -> None:
             await offerer.setRemoteDescription(
                 await answered(answerer, await offered(offerer))
             )
+
+
+async def test_offered_before_the_first_checks(network: Network) -> None:
+    """
+    The first checks begin though the peer offers a restart before them, which is rolled
+    back.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        answer = await answered(answerer, await offered(offerer))
+        offer = await offered(answerer, iceRestart=True)
+        await offerer.setRemoteDescription(answer)
+        await offerer.setRemoteDescription(offer)
+        await asyncio.sleep(SETTLING)
+        await offerer.setRemoteDescription(ROLLBACK)
+        await answerer.setLocalDescription(ROLLBACK)
+        await switched(offerer, answerer)

@@ -5,11 +5,20 @@ The states of a connection: how they follow from its transports', and their even
 import asyncio
 
 import pytest
+from aiortc.exceptions import OperationError
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
 from aiortc_restart.states import connection_state, ice_connection_state
 
-from .calls import Unbundled, ice_transport, ice_transports, restart
+from .calls import (
+    ROLLBACK,
+    Unbundled,
+    edited,
+    ice_transport,
+    ice_transports,
+    offered,
+    restart,
+)
 from .network import Network
 from .utils import connected_pair, negotiate, states, until
 
@@ -126,6 +135,24 @@ async def test_added_section(network: Network, kind: str) -> None:
         for history in histories:
             assert history.ice == ["completed", "new", "completed"]
             assert history.connection == ["connected", "connecting", "connected"]
+
+
+async def test_added_section_which_fails(network: Network) -> None:
+    """
+    The transport of a section which could not be added is never shown, not even by the
+    next description.
+    """
+    async with connected_pair(network) as pair:
+        history = states(pair.answerer)
+        pair.offerer.addTransceiver("audio")
+        offer = await offered(pair.offerer)
+        codecs = r"(opus|G722|PCMU|PCMA)/\d+(/\d+)?"
+        with pytest.raises(OperationError):
+            await pair.answerer.setRemoteDescription(edited(offer, codecs, "x/8000"))
+        await pair.offerer.setLocalDescription(ROLLBACK)
+        await negotiate(pair.answerer, pair.offerer)
+        assert history.ice == ["completed"]
+        assert history.connection == ["connected"]
 
 
 async def test_added_section_which_is_not_bundled(network: Network) -> None:
