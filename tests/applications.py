@@ -403,18 +403,26 @@ class Application:
         Handle a message whose handler was cancelled at some point.
         """
         pc, description = self.pc, message.description
+        current = pc.currentRemoteDescription
+        applied = (
+            description is not None
+            and current is not None
+            and origin(current) == origin(description)
+        )
         if description is None or description.type != "offer":
-            applied = (
-                description is not None
-                and pc.currentRemoteDescription is not None
-                and origin(pc.currentRemoteDescription) == origin(description)
-            )
             if not applied:
                 await self._receive(message)
         elif pc.signalingState == "have-remote-offer":
             await pc.setLocalDescription()
             self._send(pc.localDescription)
-        elif not self._ignore_offer and not await self._send_answer():
+        elif applied:
+            # It is answered. What else there is to send is an offer of its own.
+            await self._send_answer()
+            pending = pc.pendingLocalDescription
+            sent = pending is None or origin(pending) in self._sent
+            if not sent and not self._making_offer:
+                await self.negotiate(explicit=True)
+        elif not self._ignore_offer:
             await self._receive(message)
 
     async def _roll_back(self) -> None:
