@@ -4,6 +4,7 @@ Sound and pictures after an outage.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,9 @@ def watching(network: Network, receiver: aiortc.RTCRtpReceiver) -> Iterator[Watc
 
     receiver._handle_rtp_packet = handle_rtp_packet  # type: ignore[method-assign]
     receiver._send_rtcp_pli = send_rtcp_pli  # type: ignore[method-assign]
+    # The decoder is a thread, which knows no virtual time: it may still tell of what
+    # there was before.
+    receiver._RTCRtpReceiver__decoder_error = threading.Event()  # type: ignore[attr-defined]
     buffer.add = add_packet  # type: ignore[method-assign]
     try:
         yield watch
