@@ -109,8 +109,8 @@ async def test_picture_after_loss(
     network: Network, interval: float, seconds: float
 ) -> None:
     """
-    With the first packet after some seconds of loss the receiver asks for a keyframe,
-    and the picture moves within a second.
+    With the first packet after some seconds of loss, at the latest, the receiver asks
+    for a keyframe, and the picture moves within a second.
     """
     # RFC 4585 section 6.3.1
     async with connected_pair(network, prepare=pictures(interval)) as pair:
@@ -127,9 +127,11 @@ async def test_picture_after_loss(
             network.cut()
             await asyncio.sleep(seconds)
             network.heal()
+            healed = network.now
             await asyncio.sleep(2)
             first = after(watch.received, cut + 0.02)
-            assert after(watch.asked, cut) == first
+            # An answer to a probe may be the first to come.
+            assert healed < after(watch.asked, cut) <= first
             assert after(watch.assembled, cut + 0.02) - first < 1
             # It goes on to do so.
             late = [x for x in watch.assembled if x > first]
