@@ -13,6 +13,9 @@ from aiortc_restart.ice.generation import IceGeneration
 from .network import Address, Datagram, Network
 from .utils import until
 
+Answer = Callable[[stun.Message, Address], stun.Message]
+"What a server answers to a request from an address."
+
 
 class Prober(asyncio.DatagramProtocol):
     """
@@ -90,7 +93,8 @@ class StunServer(asyncio.DatagramProtocol):
     A STUN server which takes its time.
     """
 
-    def __init__(self, *delays: float) -> None:
+    def __init__(self, *delays: float, answer: Answer) -> None:
+        self._answer = answer
         self._answers: dict[bytes, asyncio.TimerHandle] = {}
         self._delays = list(delays)
         self._transport: asyncio.DatagramTransport
@@ -108,8 +112,7 @@ class StunServer(asyncio.DatagramProtocol):
         request = stun.parse_message(data)
         # What is asked again is the same question.
         if request.transaction_id not in self._answers:
-            # It maps each port to the same one of another address.
-            answer = response(request, ("203.0.113.1", addr[1]), None)
+            answer = self._answer(request, (addr[0], addr[1]))
             self._answers[request.transaction_id] = (
                 asyncio.get_running_loop().call_later(
                     self._delays.pop(0), self._transport.sendto, bytes(answer), addr
@@ -197,18 +200,44 @@ def response(
     return message
 
 
+def mapped(host: str) -> Answer:
+    """
+    Return what a server says behind a NAT which maps each port to the same one of
+    another address.
+    """
+    return lambda request, addr: response(request, (host, addr[1]), None)
+
+
+def refused(code: int, text: str) -> Answer:
+    """
+    Return what a server says which answers with an error.
+    """
+
+    def answer(request: stun.Message, addr: Address) -> stun.Message:
+        message = response(request, addr, None, code)
+        message.attributes["ERROR-CODE"] = (code, text)
+        return message
+
+    return answer
+
+
 async def stun_server(
-    network: Network, *delays: float, address: str = "10.0.9.1"
+    network: Network,
+    *delays: float,
+    address: str = "10.0.9.1",
+    answer: Answer | None = None,
 ) -> "StunServer":
     """
     Open a STUN server at `stun:10.0.9.1:3478`, or at another address.
 
     :param delays: For each question in turn the seconds until it is answered.
+    :param answer: What it answers, by default :func:`mapped` to 203.0.113.1.
     """
     name = f"server {address}"
     network.add_host(name, address)
     with network.host(name):
         _, server = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: StunServer(*delays), local_addr=(address, 3478)
+            lambda: StunServer(*delays, answer=answer or mapped("203.0.113.1")),
+            local_addr=(address, 3478),
         )
     return server

@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import aioice
 import aioice.ice
@@ -25,6 +25,8 @@ UNREACHABLE = 701
 The code of a server which cannot be reached or does not answer (webrtc-pc
 #dom-rtcpeerconnectioniceerrorevent-errorcode).
 """
+
+VERSIONS = {socket.AF_INET: 4, socket.AF_INET6: 6}
 
 # What costs the least on the way comes first.
 TURN_RANKS = {("turn", "udp"): 0, ("turn", "tcp"): 1, ("turns", "tcp"): 2}
@@ -71,7 +73,6 @@ class Gathering:
     ) -> None:
         self._component = component
         self._hide_related_address = hide_related_address
-        self._lookups: dict[str, asyncio.Future[list[Any]]] = {}
         self._observer = observer
         self._questions = Tasks("gathering")
         self._relays = Tasks("gathering")
@@ -95,20 +96,16 @@ class Gathering:
 
         :param sockets: Those of the host candidates.
         """
-        for i, protocol in enumerate(sockets):
-            for j, server in enumerate(self._stun):
-                number = i * len(self._stun) + j
-                question = functools.partial(
-                    self._ask_stun, protocol, server, number, first=j == 0
-                )
-                base = protocol.local_candidate
-                self._questions.create(
-                    self._ask(server, question, (base.host, base.port)),
-                    f"ask {server.url}",
-                )
+        for i, server in enumerate(self._stun if sockets else []):
+            self._questions.create(
+                self._ask_from_all(sockets, server, i), f"ask {server.url}"
+            )
         for i, server in enumerate(self._turn):
             question = functools.partial(self._ask_turn, server, i)
-            self._relays.create(self._ask(server, question), f"ask {server.url}")
+            self._relays.create(
+                self._ask(server, question, self._observer.server_failed),
+                f"ask {server.url}",
+            )
         try:
             await self._questions.join()
             await self._relays.join()
@@ -121,11 +118,13 @@ class Gathering:
         self,
         server: IceServer,
         question: Callable[[], Awaitable[None]],
+        unreachable: Callable[[RTCPeerConnectionIceErrorEvent], None],
         address: tuple[str, int] | None = None,
     ) -> None:
         """
-        Ask a server, and tell of it if there is no answer.
+        Ask a server, and tell of it if there is no candidate.
 
+        :param unreachable: Is told if it is because the server cannot be reached.
         :param address: The local address, if it is known.
         """
         try:
@@ -135,17 +134,53 @@ class Gathering:
             code, text = self._reason(exc)
             logger.info("%s gives no candidate: %d %s", server.url, code, text)
             host, port = address or (None, None)
-            self._observer.server_failed(
-                RTCPeerConnectionIceErrorEvent(host, port, server.url, code, text)
+            tell = unreachable if code == UNREACHABLE else self._observer.server_failed
+            tell(RTCPeerConnectionIceErrorEvent(host, port, server.url, code, text))
+
+    async def _ask_from_all(
+        self, sockets: Sequence[StunProtocol], server: IceServer, rank: int
+    ) -> None:
+        """
+        Ask a STUN server from all sockets. That it cannot be reached is told once, and
+        only if that is so from each of them (webrtc-pc
+        #dom-rtcpeerconnectioniceerrorevent-errorcode).
+
+        :param rank: Its place among the servers.
+        """
+        lookup = asyncio.ensure_future(resolve(server.host))
+        lookup.add_done_callback(lambda x: x.cancelled() or x.exception())
+        failures: list[RTCPeerConnectionIceErrorEvent] = []
+        questions = []
+        for i, protocol in enumerate(sockets):
+            number = i * len(self._stun) + rank
+            question = functools.partial(
+                self._ask_stun, protocol, server, lookup, number, first=rank == 0
             )
+            base = protocol.local_candidate
+            address = base.host, base.port
+            questions.append(self._ask(server, question, failures.append, address))
+        try:
+            await asyncio.gather(*questions)
+        finally:
+            # It may take longer than anybody waits for it.
+            lookup.cancel()
+        if len(failures) == len(sockets):
+            # Who has waited for an answer says more than who could not ask.
+            self._observer.server_failed(failures[-1])
 
     async def _ask_stun(
-        self, protocol: StunProtocol, server: IceServer, number: int, first: bool
+        self,
+        protocol: StunProtocol,
+        server: IceServer,
+        lookup: asyncio.Future[dict[int, str]],
+        number: int,
+        first: bool,
     ) -> None:
         base = protocol.local_candidate
-        host = await self._resolve(server.host, ipaddress.ip_address(base.host).version)
+        version = ipaddress.ip_address(base.host).version
+        host = (await asyncio.shield(lookup)).get(version)
         if host is None:
-            return
+            raise OSError(f"{server.host} has no address of IP version {version}")
         request = aioice.stun.Message(
             message_method=aioice.stun.Method.BINDING,
             message_class=aioice.stun.Class.REQUEST,
@@ -206,26 +241,22 @@ class Gathering:
             return UNREACHABLE, f"There was no answer within {self._timeout:g} seconds"
         return UNREACHABLE, str(exc) or type(exc).__name__
 
-    async def _resolve(self, host: str, version: int) -> str | None:
-        """
-        Return a server's address of an IP version, or `None` if it has none.
 
-        :raises OSError: if the name does not resolve.
-        """
-        try:
-            literal = ipaddress.ip_address(host)
-        except ValueError:
-            pass
-        else:
-            return host if literal.version == version else None
-        if host not in self._lookups:
-            # One thread for all who want to know.
-            self._lookups[host] = lookup = asyncio.ensure_future(
-                asyncio.get_running_loop().getaddrinfo(
-                    host, None, type=socket.SOCK_DGRAM
-                )
-            )
-            lookup.add_done_callback(lambda x: x.cancelled() or x.exception())
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        found = await asyncio.shield(self._lookups[host])
-        return next((x[4][0] for x in found if x[0] == family), None)
+async def resolve(host: str) -> dict[int, str]:
+    """
+    Return a server's address of each IP version of which it has one.
+
+    :raises OSError: if the name does not resolve.
+    """
+    try:
+        return {ipaddress.ip_address(host).version: host}
+    except ValueError:
+        pass
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, None, type=socket.SOCK_DGRAM
+    )
+    addresses: dict[int, str] = {}
+    for family, _, _, _, address in found:
+        if family in VERSIONS:
+            addresses.setdefault(VERSIONS[family], str(address[0]))
+    return addresses

@@ -3,11 +3,19 @@ A coturn server on the loopback interface, and what it says of its allocations.
 """
 
 import asyncio
+import contextlib
+import datetime
+import ipaddress
+import random
 import re
 import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..utils import until
 
@@ -23,9 +31,15 @@ class Coturn:
     A running server.
     """
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, tls_port: int) -> None:
         self.log: list[str] = []
         self.url = f"turn:{address}:{port}"
+        self.urls = {
+            "udp": self.url,
+            "tcp": f"{self.url}?transport=tcp",
+            "tls": f"turns:{address}:{tls_port}",
+        }
+        "By how one gets to the server."
         self._live: set[str] = set()
         self._made = 0
         self._users: dict[str, set[str]] = {}
@@ -69,27 +83,80 @@ class Coturn:
             self._made += 1
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_port() -> int:
+    """
+    Return a port on which nobody listens, neither with UDP nor with TCP.
+    """
+    while True:
+        # Not one of those which the system gives to whoever asks for any.
+        port = random.randrange(20_000, 32_000)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as streams,
+        ):
+            datagrams.bind(("127.0.0.1", port))
+            streams.bind(("127.0.0.1", port))
+            return port
 
 
-@asynccontextmanager
+def make_certificate(path: Path, address: str = "127.0.0.1") -> Path:
+    """
+    Write a self-signed certificate of a server, with its private key, to a file.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, address)])
+    now = datetime.datetime.now(datetime.UTC)
+    alternative = x509.IPAddress(ipaddress.ip_address(address))
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@contextlib.asynccontextmanager
 async def coturn(
-    address: str = "127.0.0.1", wrapper: Sequence[str] = ()
+    address: str = "127.0.0.1",
+    wrapper: Sequence[str] = (),
+    certificate: Path | None = None,
 ) -> AsyncIterator[Coturn]:
     """
     Run a server while the context lasts.
 
     :param address: The address which it listens on.
     :param wrapper: The program, with its arguments, which runs the server.
+    :param certificate: A file with the certificate and the key for TLS, if it is to
+                        speak that.
     """
-    port = _free_port()
-    server = Coturn(address, port)
+    port, tls_port = free_port(), free_port()
+    server = Coturn(address, port, tls_port)
+    tls = ["--no-tls"]
+    if certificate is not None:
+        tls = ["--tls-listening-port", str(tls_port)]
+        tls += ["--cert", str(certificate), "--pkey", str(certificate)]
     process = await asyncio.create_subprocess_exec(
         *wrapper,
-        *("turnserver", "-n", "--lt-cred-mech", "--no-cli", "--no-tls", "--no-dtls"),
+        *("turnserver", "-n", "--lt-cred-mech", "--no-cli", "--no-dtls"),
+        *tls,
         *("--log-file", "stdout", "--simple-log", "-v", "--allow-loopback-peers"),
         *("--listening-ip", address, "--relay-ip", address),
         *("--listening-port", str(port), "--user", f"{USER}:{PASSWORD}"),
@@ -106,6 +173,7 @@ async def coturn(
 
     reader = asyncio.create_task(read())
     try:
+        # The others are open by then.
         await until(
             lambda: any("UDP listener opened" in x for x in server.log),
             message="coturn does not listen",
