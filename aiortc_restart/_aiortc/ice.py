@@ -26,9 +26,6 @@ class Connection(aioice.Connection):
     The base's connection, with its slots open to subclasses.
     """
 
-    # Whether all local candidates have been found.
-    _gathered = False
-
     @property
     def _is_closing(self) -> bool:
         return self._closing
@@ -120,19 +117,6 @@ class Connection(aioice.Connection):
         """
         if self._early_checks_done:
             self._check_periodic()
-
-    def _end_local_candidates(self) -> None:
-        """
-        Take note that no more local candidates are to be found.
-        """
-        self._gathered = True
-        # All checks may have failed meanwhile.
-        if self._early_checks_done and not self._check_list_maybe_complete():
-            self._check_list_maybe_fail()
-
-    def _remote_candidates_expected(self) -> bool:
-        # To the base, this is whether there may be other pairs than there are.
-        return not self._gathered or super()._remote_candidates_expected()
 
     @property
     def _is_relay_only(self) -> bool:

@@ -361,7 +361,6 @@ class Connection(_aiortc.Connection):
             )
             await self._gathering.run(sockets)
             self._gathering = None
-        self._end_local_candidates()
         # All are in their place already.
         return []
 

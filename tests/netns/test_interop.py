@@ -4,15 +4,18 @@ Calls with other implementations whose networks change under them.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiortc
 import pytest
 
-from aiortc_restart import RTCPeerConnection
+from aiortc_restart import RTCConfiguration, RTCPeerConnection
 
+from ..calls import ice_transport
 from ..interop.call import Call, calling
+from ..interop.coturn import MISSING, coturn
 from ..interop.local import LocalPeer
 from ..interop.media import Clip, make_clip, make_movie
 from ..interop.remote import missing, remote_peer
@@ -20,11 +23,13 @@ from ..interop.test_restart import restart
 from ..network import Address
 from ..utils import candidates, until
 from .lab import Lab
-from .test_stories import Nat, closing, open_port
+from .test_stories import QUICK, Nat, closing, open_port, relayed
 
 pytestmark = pytest.mark.interop
 
-MOVIE_SECONDS = 120
+MOVIE_SECONDS = 240
+
+PATIENT = RTCConfiguration(iceServers=[], iceFailedTimeout=None)
 
 
 @pytest.fixture(scope="module")
@@ -89,57 +94,118 @@ async def test_handover(
         await assert_complete(call)
 
 
-async def test_blip(lab: Lab, other: str, movie: Path, clip: Clip) -> None:
+@contextlib.asynccontextmanager
+async def calls_with_all(
+    lab: Lab, movie: Path, clip: Clip
+) -> AsyncIterator[dict[str, Call]]:
     """
-    After a path has healed by itself sound and pictures go on, and no message is lost.
+    Have a call with each other implementation, all at once, as what takes time takes
+    them the same.
     """
-    lab.link("alice", "lte", up=False)
-    local = LocalPeer(lab.at("alice", RTCPeerConnection), movie, reliable=True)
-    async with (
-        remote_peer(other, wrapper=lab.command("bob")) as remote,
-        calling(local, remote, "local", clip) as call,
-    ):
-        lab.cut("wifi")
-        await until(lambda: local.pc.iceConnectionState == "disconnected")
-        lab.heal("wifi")
-        await until(lambda: local.pc.iceConnectionState == "completed")
-        await call.flowing()
-        await assert_complete(call)
-        assert local.history[-2:] == ["disconnected", "completed"]
-
-
-async def test_long_outage(lab: Lab, movie: Path, clip: Clip) -> None:
-    """
-    Calls outlive their consent, and a restart by either end brings back sound, pictures
-    and all messages.
-    """
-    others = {"chromium": "remote", "wrtc": "local"}
+    others = ("chromium", "wrtc")
     for reason in filter(None, map(missing, others)):
         pytest.skip(reason)
     lab.link("alice", "lte", up=False)
-    # Both at once, as the time is the same.
+    calls = {}
     async with contextlib.AsyncExitStack() as stack:
-        calls = {}
-        for other, restarter in others.items():
+        for other in others:
             local = LocalPeer(lab.at("alice", RTCPeerConnection), movie, reliable=True)
             remote = await stack.enter_async_context(
                 remote_peer(other, wrapper=lab.command("bob"))
             )
-            call = await stack.enter_async_context(
+            calls[other] = await stack.enter_async_context(
                 calling(local, remote, "local", clip)
             )
-            await call.negotiate_when_needed()
-            calls[call] = restarter
-        lab.cut("wifi")
-        await until(
-            lambda: all(x.pc.iceConnectionState == "failed" for x in calls), timeout=45
-        )
-        await asyncio.sleep(5)
-        lab.heal("wifi")
-        for call, restarter in calls.items():
-            await restart(call, restarter)
-        for call in calls:
+            await calls[other].negotiate_when_needed()
+        yield calls
+
+
+async def test_blips(lab: Lab, movie: Path, clip: Clip) -> None:
+    """
+    After a path has healed by itself sound and pictures go on, and no message is lost.
+    """
+    async with calls_with_all(lab, movie, clip) as calls:
+        for seconds in (3, 8, 20):
+            lab.cut("wifi")
+            await asyncio.sleep(seconds)
+            lab.heal("wifi")
+            for call in calls.values():
+                await until(
+                    lambda x=call: x.pc.iceConnectionState == "completed"  # type: ignore[misc]
+                )
+                await call.flowing()
+        for call in calls.values():
             await assert_complete(call)
+            assert call.local.history[-4:] == 2 * ["disconnected", "completed"]
+            assert len(call.descriptions) == 2
+
+
+@pytest.mark.parametrize("seconds", [45, 120])
+async def test_long_outage(lab: Lab, movie: Path, clip: Clip, seconds: float) -> None:
+    """
+    Calls outlive their consent, and a restart by either end brings back sound, pictures
+    and all messages.
+    """
+    async with calls_with_all(lab, movie, clip) as calls:
+        for call in calls.values():
+            assert isinstance(call.pc, RTCPeerConnection)
+            call.pc.setConfiguration(PATIENT)
+        lab.cut("wifi")
+        await asyncio.sleep(seconds)
+        assert {x.pc.iceConnectionState for x in calls.values()} == {"failed"}
+        lab.heal("wifi")
+        restarters = {"chromium": "remote", "wrtc": "local"}
+        if seconds > 60:
+            restarters = {"chromium": "local", "wrtc": "remote"}
+        for other, call in calls.items():
+            await restart(call, restarters[other])
+        for call in calls.values():
+            await assert_complete(call)
+
+
+async def test_ip_versions(lab: Lab, movie: Path, clip: Clip) -> None:
+    """
+    Calls move from IPv4 to IPv6, and back.
+    """
+    async with calls_with_all(lab, movie, clip) as calls:
+        for old, new in ((4, 6), (6, 4)):
+            for name in ("alice", "bob"):
+                lab.remove_address(name, "wifi", old)
+            for call in calls.values():
+                await until(
+                    lambda x=call: x.pc.iceConnectionState == "disconnected"  # type: ignore[misc]
+                )
+            for name in ("alice", "bob"):
+                lab.add_address(name, "wifi", new)
+            for call in calls.values():
+                await restart(call, "local")
+                pair = ice_transport(call.pc).getSelectedCandidatePair()
+                assert pair is not None
+                assert pair.local.ip == lab.address("alice", "wifi", new)
+        for call in calls.values():
+            await assert_complete(call)
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+async def test_relay_and_back(lab: Lab, movie: Path, clip: Clip) -> None:
+    """
+    Calls go over a relay of ours when they are told to, and over their direct path
+    again.
+    """
+    async with (
+        coturn(lab.address("server", "wifi"), lab.command("server")) as server,
+        calls_with_all(lab, movie, clip) as calls,
+    ):
+        for configuration, type in ((relayed(server), "relay"), (QUICK, "host")):
+            for call in calls.values():
+                assert isinstance(call.pc, RTCPeerConnection)
+                call.pc.setConfiguration(configuration)
+                await restart(call, "local")
+                pair = ice_transport(call.pc).getSelectedCandidatePair()
+                assert pair is not None and pair.local.type == type
+        for call in calls.values():
+            await assert_complete(call)
+        await until(lambda: server.live == 0)
 
 
 async def test_nat_rebinds(
