@@ -114,6 +114,12 @@ class Connection(aioice.Connection):
         """
         self._local_candidates_end = True
 
+    def _check_periodic(self) -> bool:
+        # The peer's checks trigger ours all the same.
+        if self._leaves_checks() and not self._check_list_done:
+            return True
+        return super()._check_periodic()
+
     def _end_local_candidates(self) -> None:
         """
         Take note that no more local candidates are to be found.
@@ -122,6 +128,12 @@ class Connection(aioice.Connection):
         # All checks may have failed meanwhile.
         if self._early_checks_done and not self._check_list_maybe_complete():
             self._check_list_maybe_fail()
+
+    def _leaves_checks(self) -> bool:
+        """
+        Hook: whether pairs are checked only when the peer has checked them.
+        """
+        return False
 
     def _remote_candidates_expected(self) -> bool:
         # To the base, this is whether there may be other pairs than there are.
