@@ -52,6 +52,9 @@ class ConnectionObserver(Protocol):
     def check_received(self) -> None:
         """An authenticated check of the peer has arrived."""
 
+    def checks_left(self) -> bool:
+        """Tell whether it is the peer's turn to check other pairs."""
+
     def connection_closing(self) -> None:
         """No more data can be sent: consent expired, or the connection is closed."""
 
@@ -600,6 +603,9 @@ class Connection(_aiortc.Connection):
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:
             self.observer.pair_selected()
+
+    def _leaves_checks(self) -> bool:
+        return self.observer is not None and self.observer.checks_left()
 
     def _request_consent(
         self,

@@ -435,4 +435,6 @@ class RTCIceTransport(GenerationKeeper):
 
 
 def _addresses(candidates: list[aioice.Candidate]) -> set[tuple[str, int]]:
-    return {(x.host, x.port) for x in candidates}
+    # All candidates of TCP connections which the peer would open have one port, which
+    # says nothing (RFC 6544 section 4.5).
+    return {(x.host, x.port) for x in candidates if x.transport.lower() == "udp"}
