@@ -1,7 +1,7 @@
 import asyncio
 from typing import Protocol
 
-from .connection import Connection
+from .path import PathConnection
 
 SAMPLE_INTERVAL = 0.5
 """
@@ -47,7 +47,7 @@ class Liveness:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: PathConnection,
         observer: LivenessObserver,
         timeout: float | None,
     ) -> None:

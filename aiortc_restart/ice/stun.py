@@ -5,7 +5,7 @@ import aioice.ice
 import aioice.stun
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .path import PathConnection
 
 Address = tuple[str, int]
 
@@ -15,7 +15,7 @@ class StunProtocol(aioice.ice.StunProtocol):
     The base's socket, whose errors the connection is told.
     """
 
-    receiver: "Connection"
+    receiver: "PathConnection"
 
     # The base makes those of host candidates, without a constructor of ours.
     _asked: dict[asyncio.Future[None], Address] | None = None
@@ -73,7 +73,7 @@ class ConsentRequest(aioice.stun.Transaction):
 
     def __init__(
         self,
-        connection: "Connection",
+        connection: "PathConnection",
         pair: aioice.ice.CandidatePair,
         repair: bool = True,
         nominate: bool = False,
