@@ -16,7 +16,7 @@ from ..interop.call import Call, calling
 from ..interop.local import LocalPeer
 from ..interop.media import Clip, make_clip, make_movie
 from ..interop.remote import missing, remote_peer
-from ..interop.test_restart import restart
+from ..interop.restarts import restart
 from ..network import Address
 from ..utils import candidates, until
 from .lab import Lab
