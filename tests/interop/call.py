@@ -11,10 +11,13 @@ from typing import Any
 
 import aiortc
 
+from aiortc_restart import RTCIceCandidate
+
 from .descriptions import Description
 from .local import LocalPeer
 from .media import Clip
-from .remote import RemotePeer
+from .post import Candidate, Disorder, Post
+from .remote import RemoteCrashedError, RemoteError, RemotePeer
 
 LIMIT = 30.0
 "Seconds which a step of a call may take."
@@ -60,16 +63,38 @@ class Call:
     """
     The :class:`Call` connects both ends: it carries their descriptions and candidates,
     one at a time and in their order, as a server for signalling would.
+
+    :param disorder: If not `None`, our end's candidates travel by themselves, too, and
+                     all of them as badly as this says.
     """
 
-    def __init__(self, local: LocalPeer, remote: RemotePeer) -> None:
+    def __init__(
+        self,
+        local: LocalPeer,
+        remote: RemotePeer,
+        disorder: Disorder | None = None,
+    ) -> None:
         self.descriptions: list[Description] = []
         self.local = local
+        self.overtaking = 0
+        "How many of the other end's candidates have come before their description."
+        self.posts: dict[str, Post] = {}
+        "What carries candidates to either end, if it is not the rest's carrier."
         self.remote = remote
-        self.remote_ports: dict[str, set[int]] = {}
-        "The ports of the other end's candidates, by username fragment."
+        self.refused = 0
+        "How many candidates of former generations the other end has refused."
 
+        self.__accepted: dict[str, asyncio.Event] = {}
         self.__carrier: asyncio.Task[None] | None = None
+        self.__trickled: dict[str, set[int]] = {}
+        self.__disorder = disorder
+        if disorder is not None:
+            seed, prompt = disorder.seed, disorder.prompt
+            self.posts = {
+                "local": Post(self.__add_local, seed),
+                "remote": Post(self.__add_remote, seed + 1, prompt),
+            }
+            self.pc.on("icecandidate", self.__on_ice_candidate)
 
     @property
     def pc(self) -> aiortc.RTCPeerConnection:
@@ -96,6 +121,37 @@ class Call:
         assert local.transport.state == remote["dtlsState"] == "connected"
         assert BROKEN.isdisjoint(local.history)
         assert BROKEN.isdisjoint(remote["history"])
+
+    async def arrived(self) -> None:
+        """
+        Wait until no candidate is under way.
+        """
+        async with asyncio.timeout(LIMIT):
+            for post in self.posts.values():
+                await post.arrived()
+
+    async def connect(self, first: str, clip: Clip, media: bool = True) -> None:
+        """
+        Connect both ends, and wait until their data channel is open.
+
+        :param first: Which end offers, either `"local"` or `"remote"`.
+        :param clip: What a peer sends which cannot encode.
+        :param media: Whether they send any.
+        """
+        channel, ends = first == "remote", bool(self.posts)
+        await self.remote.call(
+            "open", channel=channel, clip=clip, ends=ends, media=media
+        )
+        self.local.open(channel=first == "local", media=media)
+        self.__carrier = asyncio.create_task(self.__carry(), name="carrier")
+        await self.negotiate(first)
+        await self.until(
+            lambda now: (
+                self.local.channel is not None
+                and self.local.channel.readyState == "open"
+                and now.remote["channelState"] == "open"
+            )
+        )
 
     def described(self, sender: str) -> list[Description]:
         """
@@ -167,6 +223,23 @@ class Call:
             await self.pc.setLocalDescription()
             await self.__send_description()
 
+    def ports(self, sender: str) -> set[int]:
+        """
+        Return the ports of the candidates of one end's latest generation.
+
+        :param sender: Either `"local"` or `"remote"`.
+        """
+        description = self.described(sender)[-1]
+        return description.ports | self.__trickled.get(description.ufrag, set())
+
+    def send_again(self, usernames: set[str]) -> None:
+        """
+        Let the candidates of some generations come once more, if they came alone.
+        """
+        for post in self.posts.values():
+            for username in sorted(usernames):
+                post.send_again(username)
+
     async def snapshot(self) -> Snapshot:
         return Snapshot(
             remote=await self.remote.call("report"),
@@ -183,17 +256,7 @@ class Call:
         :param first: Which end offers, either `"local"` or `"remote"`.
         :param clip: What a peer sends which cannot encode.
         """
-        await self.remote.call("open", channel=first == "remote", clip=clip)
-        self.local.open(channel=first == "local")
-        self.__carrier = asyncio.create_task(self.__carry(), name="carrier")
-        await self.negotiate(first)
-        await self.until(
-            lambda now: (
-                self.local.channel is not None
-                and self.local.channel.readyState == "open"
-                and now.remote["channelState"] == "open"
-            )
-        )
+        await self.connect(first, clip)
         self.local.watch()
         self.local.start_sending()
         await self.remote.call("startSending")
@@ -206,6 +269,8 @@ class Call:
         if self.__carrier is not None:
             self.__carrier.cancel()
             await asyncio.wait([self.__carrier])
+        for post in self.posts.values():
+            await post.close()
         try:
             await self.remote.call("close")
         finally:
@@ -227,6 +292,8 @@ class Call:
             if self.__carrier is not None and self.__carrier.done():
                 # Nobody carries messages any more: let it say why.
                 self.__carrier.result()
+            for post in self.posts.values():
+                post.check()
             now = await self.snapshot()
             if condition(now):
                 return now
@@ -234,20 +301,67 @@ class Call:
                 raise TimeoutError(f"still {now}")
             await asyncio.sleep(POLL_INTERVAL)
 
+    async def __add_local(self, candidate: Candidate | None) -> None:
+        if candidate is not None:
+            usernames = {x.ufrag for x in self.described("remote")}
+            self.overtaking += candidate["usernameFragment"] not in usernames
+        await self.local.add_candidate(candidate)
+
+    async def __add_remote(self, candidate: Candidate | None) -> None:
+        latest = self.described("local")[-1].ufrag
+        username = candidate["usernameFragment"] if candidate is not None else latest
+        # Other implementations take none before its description, and few of its
+        # successors' (webrtc-pc #dom-peerconnection-addicecandidate).
+        await self.__acceptance(username).wait()
+        try:
+            await self.remote.call("addCandidate", candidate=candidate)
+        except RemoteError as exc:
+            former = username != self.described("local")[-1].ufrag
+            if not former or isinstance(exc, RemoteCrashedError):
+                raise
+            self.refused += 1
+
+    def __acceptance(self, username: str) -> asyncio.Event:
+        return self.__accepted.setdefault(username, asyncio.Event())
+
     async def __carry(self) -> None:
         while True:
             message = await self.remote.messages.get()
             match message["event"]:
                 case "candidate":
                     candidate = message["candidate"]
-                    port = int(candidate["candidate"].split()[5])
-                    ufrag = candidate["usernameFragment"]
-                    self.remote_ports.setdefault(ufrag, set()).add(port)
-                    await self.local.add_candidate(candidate)
+                    self.__note_port(candidate)
+                    if self.posts:
+                        self.posts["local"].send(candidate)
+                    else:
+                        await self.local.add_candidate(candidate)
                 case "description":
-                    await self.__receive(message["type"], message["sdp"])
+                    receiving = self.__receive(message["type"], message["sdp"])
+                    if self.posts:
+                        self.posts["local"].describe(receiving)
+                    else:
+                        await receiving
+
+    def __note_port(self, candidate: Candidate | None) -> None:
+        if candidate is not None and candidate["candidate"]:
+            ports = self.__trickled.setdefault(candidate["usernameFragment"], set())
+            ports.add(int(candidate["candidate"].split()[5]))
+
+    def __on_ice_candidate(self, candidate: RTCIceCandidate | None) -> None:
+        message = candidate.toJSON() if candidate is not None else None
+        self.__note_port(message)
+        self.posts["remote"].send(message)
+
+    async def __accept(self, description: Description) -> None:
+        type, sdp = description.type, description.sdp
+        await self.remote.call("accept", type=type, sdp=sdp)
+        self.__acceptance(description.ufrag).set()
+        if type == "offer":
+            await self.remote.call("describe")
 
     async def __receive(self, type: str, sdp: str) -> None:
+        if type == "answer" and self.__disorder and self.__disorder.answers_last:
+            await self.posts["remote"].arrived()
         self.descriptions.append(Description("remote", type, sdp))
         await self.pc.setRemoteDescription(
             aiortc.RTCSessionDescription(sdp=sdp, type=type)
@@ -258,23 +372,29 @@ class Call:
 
     async def __send_description(self) -> None:
         description = self.pc.localDescription
-        type, sdp = description.type, description.sdp
-        self.descriptions.append(Description("local", type, sdp))
-        await self.remote.call("accept", type=type, sdp=sdp)
-        if type == "offer":
-            await self.remote.call("describe")
+        sent = Description("local", description.type, description.sdp)
+        self.descriptions.append(sent)
+        if self.posts:
+            self.posts["remote"].describe(self.__accept(sent))
+        else:
+            await self.__accept(sent)
 
 
 @contextlib.asynccontextmanager
 async def calling(
-    local: LocalPeer, remote: RemotePeer, first: str, clip: Clip
+    local: LocalPeer,
+    remote: RemotePeer,
+    first: str,
+    clip: Clip,
+    disorder: Disorder | None = None,
 ) -> AsyncIterator[Call]:
     """
     Connect both ends for as long as this lasts.
 
     :param first: Which end offers, either `"local"` or `"remote"`.
+    :param disorder: In which candidates travel, if our end trickles.
     """
-    call = Call(local, remote)
+    call = Call(local, remote, disorder)
     try:
         await call.start(first, clip)
         yield call

@@ -26,6 +26,7 @@ class LocalPeer:
     :param movie: A file with a picture and a sound.
     :param parse: Makes a candidate of what a page sends.
     :param reliable: Whether the channel which it opens keeps all messages, in order.
+    :param configuration: What it configures.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class LocalPeer:
         movie: Path,
         parse: CandidateParser | None = None,
         reliable: bool = False,
+        configuration: aiortc.RTCConfiguration | None = None,
     ) -> None:
         self.channel: aiortc.RTCDataChannel | None = None
         self.dtls_history: list[str] = []
@@ -41,7 +43,7 @@ class LocalPeer:
         self.ended: list[str] = []
         self.frames = {"audio": 0, "video": 0}
         self.history: list[str] = []
-        self.pc = connection(aiortc.RTCConfiguration(iceServers=[]))
+        self.pc = connection(configuration or aiortc.RTCConfiguration(iceServers=[]))
         self.received: set[int] = set()
         self.sent = 0
         self.__consumers: list[asyncio.Task[None]] = []
@@ -77,11 +79,12 @@ class LocalPeer:
         assert self.pc.sctp is not None
         return self.pc.sctp.transport
 
-    async def add_candidate(self, message: dict[str, Any]) -> None:
+    async def add_candidate(self, message: dict[str, Any] | None) -> None:
         """
         Add a candidate as the other end sent it.
         """
-        await self.pc.addIceCandidate(self.__parse(message))
+        candidate = self.__parse(message) if message is not None else None
+        await self.pc.addIceCandidate(candidate)
 
     async def close(self) -> None:
         """
@@ -93,14 +96,16 @@ class LocalPeer:
         for track in self.__tracks:
             track.stop()
 
-    def open(self, channel: bool) -> None:
+    def open(self, channel: bool, media: bool = True) -> None:
         """
         Add what the call is made of.
 
         :param channel: Whether this end opens the data channel.
+        :param media: Whether it sends any.
         """
-        for track in self.__tracks:
-            self.pc.addTrack(track)
+        if media:
+            for track in self.__tracks:
+                self.pc.addTrack(track)
         if channel:
             self.__use_channel(
                 self.pc.createDataChannel("numbers", **self.__channel_options)

@@ -28,6 +28,7 @@
       this.errors = [];
       this.history = [];
       this.ports = {};
+      this.ends = false;
       this.held = null;
       this.sent = 0;
       this.received = new Set();
@@ -37,8 +38,16 @@
       this.ended = [];
     }
 
-    /** Make the connection; `channel` says whether this end opens the data channel. */
-    async open({ channel, clip }) {
+    /**
+     * Make the connection.
+     *
+     * @param channel says whether this end opens the data channel.
+     * @param clip is what it sends if it cannot encode.
+     * @param ends says whether it tells when it has no more candidates.
+     * @param media says whether it sends any.
+     */
+    async open({ channel, clip, ends = false, media = true }) {
+      this.ends = ends;
       const pc = new this.platform.RTCPeerConnection({ iceServers: [] });
       this.pc = pc;
       pc.onicecandidate = ({ candidate }) => this.onCandidate(candidate);
@@ -48,7 +57,9 @@
         event.track.onended = () => this.ended.push(event.track.kind);
         this.platform.receive(event);
       };
-      await this.platform.send(pc, clip);
+      if (media) {
+        await this.platform.send(pc, clip);
+      }
       if (channel) {
         this.useChannel(
           pc.createDataChannel("numbers", { ordered: false, maxRetransmits: 0 }),
@@ -157,6 +168,19 @@
     onCandidate(candidate) {
       // An empty candidate and none both say that there are no more.
       if (!candidate || !candidate.candidate) {
+        if (this.ends) {
+          this.tell({
+            event: "candidate",
+            candidate: candidate
+              ? {
+                  candidate: "",
+                  sdpMid: candidate.sdpMid,
+                  sdpMLineIndex: candidate.sdpMLineIndex,
+                  usernameFragment: candidate.usernameFragment,
+                }
+              : null,
+          });
+        }
         return;
       }
       const fields = candidate.candidate.split(" ");
@@ -165,7 +189,7 @@
         candidate.usernameFragment || (named > 0 ? fields[named + 1] : null);
       this.ports[Number(fields[5])] =
         usernameFragment || attribute(this.pc.localDescription, "ice-ufrag");
-      const message = {
+      this.tell({
         event: "candidate",
         candidate: {
           candidate: candidate.candidate,
@@ -173,7 +197,11 @@
           sdpMLineIndex: candidate.sdpMLineIndex,
           usernameFragment,
         },
-      };
+      });
+    }
+
+    /** Send a message, but none before the description which is being set. */
+    tell(message) {
       if (this.held) {
         this.held.push(message);
       } else {

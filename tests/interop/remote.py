@@ -22,14 +22,17 @@ CHROMIUM_ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
     "--disable-background-networking",
     "--disable-component-update",
-    # An address hidden behind a multicast name is of no use where nothing resolves it.
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
     "--no-sandbox",
     "--use-fake-device-for-media-stream",
+]
+
+CHROMIUM_MEDIA_ARGUMENTS = [
+    # An address hidden behind a multicast name has to be asked for first.
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--use-fake-ui-for-media-stream",
 ]
 
@@ -208,7 +211,10 @@ def missing(name: str) -> str | None:
 
 
 def remote_peer(
-    name: str, page: str = "page.html", wrapper: Sequence[str] = ()
+    name: str,
+    page: str = "page.html",
+    wrapper: Sequence[str] = (),
+    media: bool = True,
 ) -> contextlib.AbstractAsyncContextManager[RemotePeer]:
     """
     Start another end of a call, and end it on exit.
@@ -216,16 +222,20 @@ def remote_peer(
     :param name: One of `"chromium"`, `"firefox"`, `"werift"`, `"wrtc"`.
     :param page: What a browser shows.
     :param wrapper: The program, with its arguments, which runs it.
+    :param media: Whether Chromium may send media. One which may not hides its
+                  addresses.
     """
     if name == "chromium":
-        return chromium_peer(page, wrapper)
+        return chromium_peer(page, wrapper, media)
     if name == "firefox":
         return node_peer(name, wrapper, "firefox.js", str(find_firefox()), page)
     return node_peer(name, wrapper, "peer.js", name)
 
 
 @contextlib.asynccontextmanager
-async def chromium_peer(page: str, wrapper: Sequence[str]) -> AsyncIterator[RemotePeer]:
+async def chromium_peer(
+    page: str, wrapper: Sequence[str], media: bool
+) -> AsyncIterator[RemotePeer]:
     executable = str(find_chromium())
     with tempfile.TemporaryDirectory() as directory:
         if wrapper:
@@ -235,16 +245,19 @@ async def chromium_peer(page: str, wrapper: Sequence[str]) -> AsyncIterator[Remo
             script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             script.chmod(0o755)
             executable = str(script)
-        async with browsing(executable, page) as peer:
+        async with browsing(executable, page, media) as peer:
             yield peer
 
 
 @contextlib.asynccontextmanager
-async def browsing(executable: str, page: str) -> AsyncIterator[RemotePeer]:
+async def browsing(
+    executable: str, page: str, media: bool
+) -> AsyncIterator[RemotePeer]:
+    args = [*CHROMIUM_ARGUMENTS, *(CHROMIUM_MEDIA_ARGUMENTS if media else [])]
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            args=CHROMIUM_ARGUMENTS, executable_path=executable
+            args=args, executable_path=executable
         ) as browser,
     ):
         peer = ChromiumPeer(await browser.new_page())

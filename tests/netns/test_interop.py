@@ -19,7 +19,7 @@ from ..interop.coturn import MISSING, coturn
 from ..interop.local import LocalPeer
 from ..interop.media import Clip, make_clip, make_movie
 from ..interop.remote import missing, remote_peer
-from ..interop.test_restart import restart
+from ..interop.restarts import restart
 from ..network import Address
 from ..utils import candidates, until
 from .lab import Lab

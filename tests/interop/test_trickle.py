@@ -1,0 +1,65 @@
+"""
+Candidates which travel by themselves, and arrive when and as often as they like.
+"""
+
+from pathlib import Path
+
+import aiortc
+import pytest
+
+from .media import Clip
+from .post import Disorder
+from .restarts import ROUNDS, assert_restarts
+
+pytestmark = pytest.mark.interop
+
+SEED = 5
+
+# As long as its old pair works, libwebrtc leaves alone the new one of which it learns
+# from a check, and not from a candidate.
+LIBWEBRTC = Disorder(SEED, answers_last=True)
+
+MISSES = {
+    "chromium": 2,
+    # It closes its old sockets when its new pair works, while its answer is late.
+    "firefox": 100,
+    # It has no pair between its description and ours.
+    "werift": 100,
+    "wrtc": 2,
+}
+"How many messages, 200 of which are a second's, may be lost at a restart."
+
+DISORDERS = {
+    "chromium": LIBWEBRTC,
+    "firefox": Disorder(SEED),
+    # It keeps its sockets, and mixes up its generations when it gets a check before the
+    # answer, or an offer's candidates after it has answered.
+    "werift": Disorder(SEED, prompt=True),
+    "wrtc": LIBWEBRTC,
+}
+
+
+@pytest.mark.parametrize("first", ["local", "remote"], ids="{}-first".format)
+async def test_trickle(
+    connection: type[aiortc.RTCPeerConnection],
+    other: str,
+    first: str,
+    movie: Path,
+    clip: Clip,
+) -> None:
+    """
+    Both ends trickle, either restarts ICE, and the candidates of each generation may be
+    late, in any order, there twice, and there again when the next one has begun.
+    """
+    both = ["local", "remote"]
+    misses = MISSES[other] * ROUNDS
+    call = await assert_restarts(
+        connection, other, first, both, movie, clip, misses, DISORDERS[other]
+    )
+
+    # It was as bad as that, and nobody had our candidates from a description.
+    assert call.overtaking > 0
+    assert not any(x.ports for x in call.described("local"))
+    for end, sender in (("local", "remote"), ("remote", "local")):
+        ufrags = {x.ufrag for x in call.described(sender)}
+        assert set(call.posts[end].sent) == ufrags
