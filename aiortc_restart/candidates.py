@@ -12,12 +12,13 @@ from .ice import (
     MAX_REMOTE_CANDIDATES,
     RTCIceCandidate,
     RTCIceTransport,
+    RTCPeerConnectionIceErrorEvent,
     end_of_candidates,
     is_end_of_candidates,
 )
-from .negotiation import candidates, rejection
+from .negotiation import bundle, candidates, rejection
 from .negotiation.descriptions import can_trickle, describe_transport, media_sections
-from .negotiation.held import HeldCandidates
+from .negotiation.held import HOLDING_TIME, HeldCandidates
 from .transports import TransportOwner, transport_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class CandidateKeeper(TransportOwner):
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         super().__init__(configuration)
         self._held_candidates = HeldCandidates()
+        self._held_timer: asyncio.TimerHandle | None = None
 
     @property
     def canTrickleIceCandidates(self) -> bool | None:
@@ -83,11 +85,12 @@ class CandidateKeeper(TransportOwner):
         """
         username = candidate.usernameFragment
         found = transport.gathered_by(username)
-        if found is None:
+        if found is None or self._is_closed:
             return
         place: tuple[str, int] | None = None
         for description in (self._pending_local, self._current_local):
             rejected = rejection.rejected_mids(description)
+            tag = bundle.bundled_mids(description)[:1]
             for i, media in enumerate(media_sections(description)):
                 # One that is complete may be that of a transport bundled away since.
                 if (
@@ -98,7 +101,9 @@ class CandidateKeeper(TransportOwner):
                     and self._transport_of_section(i, media) is transport
                 ):
                     describe_transport(media, media.ice, *found)
-                    place = place or (media.rtp.muxId, i)
+                    # Candidates of a bundle are those of its tag.
+                    if place is None or media.rtp.muxId in tag:
+                        place = media.rtp.muxId, i
         if place is not None:
             mid, index = place
             self.emit(
@@ -106,17 +111,44 @@ class CandidateKeeper(TransportOwner):
                 dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
             )
 
-    def _hold_candidate(self, username: str, candidate: aiortc.RTCIceCandidate) -> None:
+    def _expire_candidates(self) -> None:
+        self._held_timer = None
+        loop = asyncio.get_running_loop()
+        self._held_candidates.expire(loop.time())
+        if len(self._held_candidates):
+            self._held_timer = loop.call_later(HOLDING_TIME, self._expire_candidates)
+
+    def _forget_candidates(self) -> None:
+        """
+        Hold nothing any more.
+        """
+        self._held_candidates.clear()
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+            self._held_timer = None
+
+    def _hold_candidate(
+        self,
+        username: str,
+        candidate: aiortc.RTCIceCandidate,
+        descriptions: list[SessionDescription],
+    ) -> None:
         """
         Keep a candidate for a description which may come yet.
+
+        :raises OperationError: if none can.
         """
-        if self._held_candidates.is_retired(username):
+        candidates.check_holdable(candidate, username)
+        mid = candidates.mid_of(candidate, descriptions)
+        if self._held_candidates.is_retired(username, mid):
             logger.debug(
                 "RTCPeerConnection() x candidate of the retired generation %s", username
             )
             return
-        now = asyncio.get_running_loop().time()
-        self._held_candidates.hold(username, candidate, now)
+        loop = asyncio.get_running_loop()
+        self._held_candidates.hold(username, candidate, loop.time())
+        if self._held_timer is None:
+            self._held_timer = loop.call_later(HOLDING_TIME, self._expire_candidates)
 
     def _record_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -136,7 +168,7 @@ class CandidateKeeper(TransportOwner):
             and username is not None
             and not candidates.belongs(candidate, username, descriptions)
         ):
-            self._hold_candidate(username, candidate)
+            self._hold_candidate(username, candidate, descriptions)
             return []
         if not descriptions:
             return self._take_early_candidate(candidate)
@@ -169,6 +201,9 @@ class CandidateKeeper(TransportOwner):
             # Who names no generation may have meant the one before the restart.
             if place.restarts and not place.named:
                 logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
+                transport = self._transport_of_mid(place.mid)
+                if place.decides and transport is not None:
+                    transport.expect_no_candidates()
                 continue
             candidates.record_end(place)
             if place.decides:
@@ -183,8 +218,8 @@ class CandidateKeeper(TransportOwner):
         :param before: The current remote description until now.
         """
         descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
-        usernames = candidates.usernames(descriptions)
-        self._held_candidates.retire(candidates.usernames([before]) - usernames)
+        old = candidates.generations([before] if before is not None else [])
+        self._held_candidates.retire(old - candidates.generations(descriptions))
         now = asyncio.get_running_loop().time()
         for candidate in self._held_candidates.release(
             lambda x, username: candidates.belongs(x, username, descriptions), now
@@ -198,6 +233,10 @@ class CandidateKeeper(TransportOwner):
                 self._tasks.create(
                     self._add_held_candidate(transport, candidate), "add candidate"
                 )
+
+    def _server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        if not self._is_closed:
+            self.emit("icecandidateerror", event)
 
     def _take_early_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -230,5 +269,5 @@ class CandidateKeeper(TransportOwner):
     def _create_ice_transport(self) -> RTCIceTransport:
         transport = super()._create_ice_transport()
         transport.on("localcandidate", lambda x: self._candidate_found(transport, x))
-        transport.on("servererror", lambda x: self.emit("icecandidateerror", x))
+        transport.on("servererror", self._server_failed)
         return transport

@@ -96,9 +96,9 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         return sctp
 
     def _set_gathering_state(self, state: str) -> None:
-        changed = state != self.iceGatheringState
+        before = self.iceGatheringState
         super()._set_gathering_state(state)
-        if changed and state == "complete":
+        if (before, state) == ("gathering", "complete") and not self._is_closed:
             self.emit("icecandidate", None)
 
     def _set_failed_timer(self) -> None:

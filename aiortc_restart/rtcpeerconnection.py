@@ -164,7 +164,7 @@ class RTCPeerConnection(Session):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self._held_candidates.clear()
+        self._forget_candidates()
         self._hold_transports(False)
         await super().close()
         self._stop_unused_transports(all=True)
@@ -437,12 +437,10 @@ class RTCPeerConnection(Session):
         for i, media in enumerate(offer.media):
             transport = self._transport_of_section(i, media)
             if transport is not None and transport.restarting:
-                describe_transport(
-                    media,
-                    transport.local_parameters,
-                    transport.local_candidates,
-                    complete=True,
-                )
+                current = transport.local_parameters
+                gathered = transport.gathered_by(current.usernameFragment)
+                assert gathered is not None
+                describe_transport(media, current, *gathered)
 
     def _set_numbers(
         self,

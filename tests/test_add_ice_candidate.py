@@ -283,8 +283,8 @@ async def test_generation_of_another_section(network: Network) -> None:
         other = sdp_edit(plain, ufrag="otherufrag", pwd=30 * "p", mids=["0"])
         await pair.answerer.setRemoteDescription(without_candidates(other))
         await pair.answerer.addIceCandidate(candidate(1, "otherufrag", mid="0"))
-        with pytest.raises(OperationError, match='"otherufrag"'):
-            await pair.answerer.addIceCandidate(candidate(2, "otherufrag", mid="1"))
+        # The other section may have it yet.
+        await pair.answerer.addIceCandidate(candidate(2, "otherufrag", mid="1"))
         audio, data = ice_transports(pair.answerer)
         assert known(audio) == [1]
         assert 2 not in known(data)

@@ -77,6 +77,7 @@ class Connection(PathConnection):
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
         self._last_check = float("-inf")
+        self._left_pair: aioice.ice.CandidatePair | None = None
         self._servers: tuple[IceServer, ...] = ()
 
     async def add_remote_candidate(
@@ -124,6 +125,8 @@ class Connection(PathConnection):
             self._nominating_components.discard(pair.component)
         if pair is self._first_pair:
             self._first_pair = None
+            # Should it be checked again, the peer is not told that it is nominated.
+            pair.remote_nominated = pair.nominated
             if pair.nominated:
                 # The base would nominate another one, which has proved valid later.
                 self._nominating_components.add(pair.component)
@@ -148,6 +151,15 @@ class Connection(PathConnection):
         if pair and pair.protocol is protocol and pair.remote_addr == addr:
             self._hear()
         super().check_incoming(message, addr, protocol)
+        left = self._left_pair
+        if (
+            left is not None
+            and left.protocol is protocol
+            and left.remote_addr == addr
+            and not self.asking
+        ):
+            # The peer may have taken it for nominated.
+            self.nominate_again()
 
     async def check_start(self, pair: aioice.ice.CandidatePair) -> None:
         loop = asyncio.get_running_loop()
@@ -279,7 +291,7 @@ class Connection(PathConnection):
     def _forget_first_pair(self) -> None:
         if self._first_pair is not None:
             self._first_pair.remote_nominated = False
-            self._first_pair = None
+            self._left_pair, self._first_pair = self._first_pair, None
 
     def _has_no_choice(self, pair: aioice.ice.CandidatePair) -> bool:
         """

@@ -110,8 +110,10 @@ class RTCIceGatherer(BaseIceGatherer):
         """
         Gather ICE candidates, unless that has been done or has begun.
         """
-        if not self.generation.gathering:
-            self.generation.trickle = self.trickle
+        generation = self.generation
+        # Whether the peer's candidates end the checks depends on it.
+        if not (generation.gathering or generation.remote_candidates_end):
+            generation.trickle = self.trickle
         self.generation.begin_gathering()
         self.update_state()
 
@@ -158,7 +160,7 @@ class RTCIceGatherer(BaseIceGatherer):
         shown = self.generation
         if any(x.unfinished for x in (shown, *self.others())):
             self._set_state("gathering")
-        elif shown.gathered:
+        elif shown.gathered or shown.closed:
             self._set_state("completed")
         elif not shown.restart:
             self._set_state("new")

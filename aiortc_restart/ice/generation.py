@@ -533,7 +533,14 @@ class IceGeneration:
             self._settle()
 
     async def _gather(self) -> None:
-        await self.connection.gather_candidates()
+        try:
+            await self.connection.gather_candidates()
+        except Exception:
+            if not self.trickle:
+                raise
+            # Nobody waits for it. Without sockets, the checks end at their deadline.
+            logger.exception("%r cannot gather candidates", self)
+            self._ready.set()
         self._gathered = True
         if not self.closed:
             self._tell_found(end_of_candidates(self.local))

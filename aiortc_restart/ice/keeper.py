@@ -126,6 +126,7 @@ class GenerationKeeper(BaseIceTransport):
                 generation.timeout,
             )
             self._close(generation)
+            self._gatherer.update_state()
         self._update_state()
 
     def generation_found_dead(self, generation: IceGeneration) -> None:

@@ -313,6 +313,13 @@ class RTCIceTransport(GenerationKeeper):
         if self._pending is not None:
             self._replace_pending(None)
 
+    def expect_no_candidates(self) -> None:
+        """
+        Take note that the peer has probably told all candidates of the latest
+        generation. Should more come, they are taken.
+        """
+        self._latest.remote_candidates_known()
+
     def gathered_by(
         self, username: str | None
     ) -> tuple[list[aiortc.RTCIceCandidate], bool] | None:

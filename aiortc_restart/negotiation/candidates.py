@@ -1,5 +1,5 @@
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiortc
@@ -7,6 +7,9 @@ from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import bundle, credentials
+
+MAX_SIZE = 1024
+"How many characters the parts of a candidate that is held may have."
 
 
 @dataclass
@@ -43,9 +46,50 @@ def belongs(
     :param username: The username fragment which it names.
     :param descriptions: The remote descriptions in force, the pending one first.
     """
-    return username in usernames(descriptions) and (
-        not is_named(candidate) or _find_section(candidate, descriptions[0]) is not None
-    )
+    known = generations(descriptions)
+    if not is_named(candidate):
+        return username in {x for x, _ in known}
+    return (username, mid_of(candidate, descriptions)) in known
+
+
+def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
+    """
+    Check that a description may come to which a candidate belongs.
+
+    :param username: The username fragment which it names.
+
+    :raises OperationError: if that is none, or the candidate is no candidate's size.
+    """
+    size = sum(len(x) for x in vars(candidate).values() if isinstance(x, str))
+    if not credentials.is_username(username) or size > MAX_SIZE:
+        raise OperationError(
+            f'Cannot add a candidate of ICE generation "{username[:256]}": there can '
+            "be no such generation, or no such candidate"
+        )
+
+
+def generations(descriptions: Sequence[SessionDescription]) -> set[tuple[str, str]]:
+    """
+    Return the username fragments in some descriptions, each with its m-section's mid.
+    """
+    return {
+        (name, media.rtp.muxId)
+        for description in descriptions
+        for index, media in enumerate(description.media)
+        if (name := _username(description, index)) is not None
+    }
+
+
+def mid_of(
+    candidate: aiortc.RTCIceCandidate, descriptions: Sequence[SessionDescription]
+) -> str | None:
+    """
+    Return the mid of a candidate's m-section, or `None` if no description has it.
+
+    :param descriptions: The remote descriptions in force, the pending one first.
+    """
+    index = _find_section(candidate, descriptions[0]) if descriptions else None
+    return None if index is None else descriptions[0].media[index].rtp.muxId
 
 
 def check_named(candidate: aiortc.RTCIceCandidate) -> None:
@@ -128,7 +172,8 @@ def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
     """
     open_sections = [x for x in place.sections if len(x.ice_candidates) < limit]
     for media in open_sections:
-        media.ice_candidates.append(candidate)
+        if _socket(candidate) not in map(_socket, media.ice_candidates):
+            media.ice_candidates.append(candidate)
     return bool(open_sections)
 
 
@@ -155,15 +200,6 @@ def section_of(
             f"{candidate.sdpMLineIndex}: the remote description has none"
         )
     return index
-
-
-def usernames(descriptions: Iterable[SessionDescription | None]) -> set[str]:
-    """
-    Return the username fragments in some descriptions.
-    """
-    return {
-        name for name, _ in credentials.credentials(descriptions) if name is not None
-    }
 
 
 def _bundle_tag(description: SessionDescription, mid: str) -> str:
@@ -218,6 +254,10 @@ def _place(
         named=username is not None,
         restarts=wanted != oldest,
     )
+
+
+def _socket(candidate: aiortc.RTCIceCandidate) -> tuple[str, int, str, str]:
+    return candidate.ip, candidate.port, candidate.protocol, candidate.type
 
 
 def _username(description: SessionDescription, index: int) -> str | None:

@@ -42,6 +42,13 @@ def credential_pair(
     return parameters.usernameFragment, parameters.password
 
 
+def is_username(fragment: str) -> bool:
+    """
+    Whether a username fragment satisfies RFC 8839 section 5.4.
+    """
+    return USERNAME_FRAGMENT.fullmatch(fragment) is not None
+
+
 def validate(media: MediaDescription) -> None:
     """
     Check the credentials of an m-section.
@@ -51,7 +58,7 @@ def validate(media: MediaDescription) -> None:
     mid = media.rtp.muxId
     if not (media.ice and media.ice.usernameFragment and media.ice.password):
         raise ValueError("ICE username fragment or password is missing")
-    if not USERNAME_FRAGMENT.fullmatch(media.ice.usernameFragment):
+    if not is_username(media.ice.usernameFragment):
         raise ValueError(
             f'ICE username fragment of media section "{mid}" must be 4 to 256 '
             "characters of A-Z a-z 0-9 + /"

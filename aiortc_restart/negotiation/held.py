@@ -24,7 +24,7 @@ class HeldCandidates:
 
     def __init__(self) -> None:
         self._held: deque[tuple[float, str, aiortc.RTCIceCandidate]] = deque()
-        self._retired: deque[str] = deque(maxlen=MAX_RETIRED)
+        self._retired: deque[tuple[str, str]] = deque(maxlen=MAX_RETIRED)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -53,11 +53,13 @@ class HeldCandidates:
         while self._held and self._held[0][0] + HOLDING_TIME <= now:
             self._held.popleft()
 
-    def is_retired(self, username: str) -> bool:
+    def is_retired(self, username: str, mid: str | None) -> bool:
         """
         Whether a generation has been negotiated, and is not in force any more.
+
+        :param mid: The m-section, or `None` for any.
         """
-        return username in self._retired
+        return any(x == username and mid in (y, None) for x, y in self._retired)
 
     def release(
         self, wanted: Callable[[aiortc.RTCIceCandidate, str], bool], now: float
@@ -69,12 +71,15 @@ class HeldCandidates:
                        with the username fragment that it names.
         """
         self.expire(now)
-        released = [(x, y, z) for x, y, z in self._held if wanted(z, y)]
+        released = [x for x in self._held if wanted(x[2], x[1])]
         self._held = deque(x for x in self._held if x not in released)
-        return [x for _, _, x in released]
+        # An end may have overtaken what it is the end of.
+        return sorted((x for _, _, x in released), key=lambda x: not x.ip)
 
-    def retire(self, usernames: set[str]) -> None:
+    def retire(self, generations: set[tuple[str, str]]) -> None:
         """
         Take note that generations have been replaced by others.
+
+        :param generations: Their username fragments, each with the mid of an m-section.
         """
-        self._retired.extend(sorted(usernames - set(self._retired)))
+        self._retired.extend(sorted(generations - set(self._retired)))
