@@ -56,9 +56,10 @@ export class Chart {
 
     const width = this.svg.clientWidth || 600;
     const x = (time) => (width * (Math.max(time, start) - start)) / SPAN;
-    const rates = this.samples.flatMap(({ rate, server }) => [rate, server]);
-    const top = scale(Math.max(...rates, 100_000));
-    const y = (rate) => FLOOR - ((FLOOR - CEILING) * rate) / top;
+    // What is sent once more after an outage may leave the chart at its top.
+    const rates = this.samples.map(({ rate }) => rate).sort((a, b) => a - b);
+    const top = scale(Math.max(1.2 * (rates[Math.floor(0.9 * rates.length)] ?? 0), 100_000));
+    const y = (rate) => FLOOR - ((FLOOR - CEILING) * Math.min(rate, 1.1 * top)) / top;
 
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.svg.replaceChildren(
