@@ -17,6 +17,39 @@ from .picture import filter_picture
 VIDEO_CLOCK = 90000
 
 
+class ReceivedTrack(MediaStreamTrack):
+    """
+    What a page sends, until it is stopped: who waits then for a track of aiortc's of
+    which nothing has come yet would wait for ever, such as a :class:`MediaRelay`.
+
+    :param source: The track.
+    """
+
+    def __init__(self, source: MediaStreamTrack) -> None:
+        super().__init__()
+        self.kind = source.kind
+        self._receiving: asyncio.Task[Any] | None = None
+        self._source = source
+
+    async def recv(self) -> Frame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        self._receiving = asyncio.create_task(self._source.recv(), name="received")
+        try:
+            frame: Frame = await self._receiving
+            return frame
+        except asyncio.CancelledError:
+            if self.readyState == "live":
+                raise
+            raise MediaStreamError from None
+
+    def stop(self) -> None:
+        super().stop()
+        self._source.stop()
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+
 class FilteredTrack(MediaStreamTrack):
     """
     The picture of another track, processed.

@@ -122,6 +122,8 @@ def _description(value: Any) -> RTCSessionDescription:
         raise BadMessageError(
             "bad-description", "A description must be an offer or an answer."
         )
+    if not sdp.startswith("v=0"):
+        raise BadMessageError("bad-description", "A description must be SDP.")
     if len(re.findall(r"^m=", sdp, re.MULTILINE)) > MAX_SECTIONS:
         raise BadMessageError(
             "bad-description", f"A description has at most {MAX_SECTIONS} m-sections."

@@ -21,7 +21,7 @@ from aiortc_restart import (
     RTCSessionDescription,
 )
 
-from .media import FilteredTrack
+from .media import FilteredTrack, ReceivedTrack
 from .messages import BadMessageError, Candidate, Cut, Filter, Join, Message, Request
 from .negotiation import Negotiation, Send
 from .outage import Outage
@@ -167,8 +167,8 @@ class Participant:
         if track.kind in self.sources:
             self._sink.addTrack(track)
             return
-        self.sources[track.kind] = track
-        self._sink.addTrack(self._relay.subscribe(track, buffered=False))
+        received = self.sources[track.kind] = ReceivedTrack(track)
+        self._sink.addTrack(self._relay.subscribe(received, buffered=False))
         relayed = self.relay(track.kind)
         assert relayed is not None
         if track.kind == "video":

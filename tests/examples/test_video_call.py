@@ -88,6 +88,8 @@ async def say(tab: ChromiumTab, text: str) -> None:
 async def screenshot(tab: ChromiumTab, name: str, width: int, height: int) -> None:
     OUT.mkdir(exist_ok=True)
     await tab.page.set_viewport_size({"width": width, "height": height})
+    await tab.evaluate("window.scrollTo(0, 0)")
+    # The chart is drawn twice a second.
     await asyncio.sleep(0.6)
     path = OUT / f"video_call_{name}"
     await tab.page.screenshot(path=path.with_suffix(".png"))

@@ -149,6 +149,11 @@ class FirefoxTab(Tab):
             self.errors.append(str(self._peer.messages.get_nowait()))
         return await self._peer.call("evaluate", expression=expression)
 
+    async def frames(self, selector: str) -> int:
+        # Without a screen it shows none, by its own account.
+        query = f"document.querySelector({json.dumps(selector)})"
+        return int(await self.evaluate(f"{query}.dataset.frames ?? 0"))
+
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:

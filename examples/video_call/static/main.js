@@ -42,7 +42,6 @@ class Call {
     this.pc = pc;
     this.seats = new Seats(pc);
     this.statistics = new Statistics(pc);
-    this.stall = new Stall($("#processed"), $(".stall"));
     negotiate(pc, this.signaler, (error) => notice(`${error.name}: ${error.message}`));
     recover(pc, () => this.restart("by itself", "self"));
     for (const name of STATES) {
@@ -58,6 +57,9 @@ class Call {
     for (const track of this.stream.getTracks()) {
       const { receiver } = pc.addTransceiver(track, { streams: [this.stream] });
       this.echo(receiver.track);
+      if (track.kind === "video") {
+        this.stall = new Stall(receiver, $("#processed"), $(".stall"));
+      }
     }
     this.channel = pc.createDataChannel("chat");
     this.channel.onmessage = ({ data }) => this.hear(JSON.parse(data));
@@ -102,7 +104,7 @@ class Call {
     const { rate, lost, total } = await this.statistics.measure();
     const server = now() - this.server?.heard < 1.5 ? this.server.rate : 0;
     this.chart.add({ time: now(), rate, server, lost });
-    this.stall.look();
+    this.stall?.look();
     $("#rate").textContent = Math.round(rate / 1000);
     $("#server-rate").textContent = Math.round(server / 1000);
     $("#lost").textContent = total;

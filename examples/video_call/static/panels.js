@@ -52,7 +52,6 @@ export function showPath({ here, server, pair }) {
     row.append(make("td", body.childElementCount + 1), make("td", clock()));
     row.append(make("td", here), make("td", server), make("td", ""));
     body.append(row);
-    row.scrollIntoView({ block: "nearest" });
   }
   row.lastElementChild.textContent = pair;
 }

@@ -54,17 +54,19 @@ export class Statistics {
 
 /** Shows over a picture for how long it has stood still. */
 export class Stall {
-  constructor(video, label) {
+  constructor(receiver, video, label) {
     this.label = label;
+    this.receiver = receiver;
     this.video = video;
     this.frames = 0;
     this.since = performance.now();
   }
 
-  look() {
-    const frames = this.video.getVideoPlaybackQuality().totalVideoFrames;
+  async look() {
+    const report = [...(await this.receiver.getStats()).values()];
+    const frames = report.find(({ type }) => type === "inbound-rtp")?.framesDecoded ?? 0;
     if (frames !== this.frames) {
-      this.frames = frames;
+      this.frames = this.video.dataset.frames = frames;
       this.since = performance.now();
     }
     const seconds = (performance.now() - this.since) / 1000;
