@@ -20,7 +20,7 @@ pytestmark = pytest.mark.interop
 
 T = TypeVar("T")
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 OTHER = ".other:not([hidden]) video"
 
@@ -182,7 +182,7 @@ async def test_cut() -> None:
     """
     async with room_of_two() as room:
         ann = room.ann
-        await ann.page.fill("#seconds", "11")
+        await ann.page.fill("#seconds", "15")
         await ann.click("#cut")
 
         async def stalled() -> bool:
@@ -196,7 +196,7 @@ async def test_cut() -> None:
         async def disconnected() -> bool:
             states = await ann.states()
             return all(
-                states[f"{end} iceConnectionState"][-1] == "disconnected"
+                "disconnected" in states[f"{end} iceConnectionState"]
                 for end in ("here", "server")
             )
 
@@ -216,7 +216,8 @@ async def test_cut() -> None:
         await reads(room.ben, "in the dark")
         assert "self" in await ann.marks()
         assert len(await ann.generations()) >= 2
-        assert int(await ann.text("#lost")) > 0
+        # Chromium takes a large gap for another beginning of the stream.
+        assert int(await ann.text("#server-lost")) > 0
         for mark in ("outage", "down", "lost"):
             assert await ann.shown(f"#chart .{mark}")
         # The other has not noticed anything but the picture.

@@ -25,8 +25,6 @@ from ..interop.remote import (
     node_peer,
 )
 
-DISCONNECTED_TIMEOUT = 2.0
-
 OUT = Path("out")
 
 # What the page draws of a video, small.
@@ -190,10 +188,7 @@ async def open_page(
 
 
 def make_server() -> Server:
-    configuration = RTCConfiguration(
-        iceServers=[], iceDisconnectedTimeout=DISCONNECTED_TIMEOUT, iceTrickle=True
-    )
-    return Server(configuration)
+    return Server(RTCConfiguration(iceServers=[], iceTrickle=True))
 
 
 @contextlib.asynccontextmanager

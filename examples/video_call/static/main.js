@@ -34,6 +34,7 @@ class Call {
     this.signaler = signaler;
     this.chart = new Chart($("#chart"));
     this.server = null; // what it has told last
+    this.lost = 0; // there, since the chart was drawn last
   }
 
   /** Make the connection; what is needed is negotiated by itself. */
@@ -87,11 +88,12 @@ class Call {
       showText(chat);
     } else if (statistics) {
       // Several come at once after an outage, so the server's clock counts.
-      const { bytesReceived: bytes, time } = statistics;
+      const { bytesReceived: bytes, packetsLost, time } = statistics;
+      this.lost += Math.max(packetsLost - Number($("#server-lost").textContent), 0);
       const before = this.server ?? { bytes, time: time - 1 };
       const rate = (8 * (bytes - before.bytes)) / (time - before.time);
       this.server = { bytes, time, rate, heard: now() };
-      $("#server-lost").textContent = statistics.packetsLost;
+      $("#server-lost").textContent = packetsLost;
     }
   }
 
@@ -103,7 +105,8 @@ class Call {
   async tick() {
     const { rate, lost, total } = await this.statistics.measure();
     const server = now() - this.server?.heard < 1.5 ? this.server.rate : 0;
-    this.chart.add({ time: now(), rate, server, lost });
+    this.chart.add({ time: now(), rate, server, lost: lost + this.lost });
+    this.lost = 0;
     this.stall?.look();
     $("#rate").textContent = Math.round(rate / 1000);
     $("#server-rate").textContent = Math.round(server / 1000);
@@ -122,7 +125,7 @@ async function main() {
   let ends = 0;
   const handlers = {
     welcome: (welcome) => call.open(welcome),
-    error: ({ message }) => notice(message),
+    error: ({ message }) => notice(message, 10),
     seats: (names) => call.seats.show(names),
     state: (states) => {
       Object.entries(states).forEach(([name, value]) => showState("server", name, value));

@@ -13,10 +13,16 @@ function make(name, text, className = "") {
 
 const clock = () => new Date().toLocaleTimeString([], { hour12: false });
 
-/** Show a message to the person, or none. */
-export function notice(text) {
+/** Show a message to the person, for ever or for some seconds. */
+export function notice(text, seconds = Infinity) {
   $("#notice").textContent = text;
-  $("#notice").hidden = !text;
+  $("#notice").hidden = false;
+  if (seconds < Infinity) {
+    setTimeout(() => {
+      // Another one may have come since.
+      $("#notice").hidden ||= $("#notice").textContent === text;
+    }, 1000 * seconds);
+  }
 }
 
 /** Add a state to the history of an end, unless it is the last one there. */

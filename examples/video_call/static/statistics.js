@@ -38,7 +38,8 @@ export class Statistics {
       return;
     }
     const ufrag = (description) => description?.sdp.match(/^a=ice-ufrag:(\S+)/m)?.[1];
-    const address = ({ address, port }) => `${address ?? "?"}:${port}`;
+    const host = (address) => (/^[^[].*:/.test(address) ? `[${address}]` : (address ?? "?"));
+    const address = ({ address, port }) => `${host(address)}:${port}`;
     const described = ufrag(this.pc.currentLocalDescription);
     const here = local.usernameFragment ?? described;
     if (here !== described) {
