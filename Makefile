@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench clean demo lint test
+.PHONY: bench clean demo lint test video-call
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -13,6 +13,9 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	$(BIN)/python -m examples.ice_restart
+
+video-call: $(READY)
+	$(BIN)/python -m examples.video_call
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -1,0 +1,3 @@
+"""
+A video call between browsers and Python, in which ICE restarts can be watched.
+"""

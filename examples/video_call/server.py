@@ -1,0 +1,77 @@
+"""
+The HTTP server: the page, and a WebSocket for each participant.
+"""
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import WSCloseCode, hdrs, web
+
+from aiortc_restart import RTCConfiguration
+
+from .rooms import Rooms
+from .session import Session
+
+HERE = Path(__file__).parent / "static"
+
+MAX_SOCKETS = 64
+
+POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+class Server:
+    """
+    The server's state: rooms, and sessions of those who are in them or on their way.
+
+    :param configuration: What peer connections are made with.
+    """
+
+    def __init__(self, configuration: RTCConfiguration) -> None:
+        self.rooms = Rooms()
+        self.sessions: set[Session] = set()
+        self._configuration = configuration
+
+    def application(self) -> web.Application:
+        """
+        Make the application.
+        """
+        app = web.Application()
+        app.router.add_get("/", self._page)
+        app.router.add_get("/socket", self._socket)
+        app.router.add_static("/static", HERE)
+        app.on_response_prepare.append(self._protect)
+        app.on_shutdown.append(self._shut_down)
+        return app
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(HERE / "index.html")
+
+    async def _protect(
+        self, request: web.Request, response: web.StreamResponse
+    ) -> None:
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+    async def _shut_down(self, app: web.Application) -> None:
+        await asyncio.gather(
+            *(
+                x.leave(WSCloseCode.GOING_AWAY, "The server is shutting down.")
+                for x in self.sessions
+            )
+        )
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        # Any page may open a socket to this machine; browsers say which page it is.
+        origin = request.headers.get(hdrs.ORIGIN)
+        here = (f"http://{request.host}", f"https://{request.host}")
+        if origin is not None and origin not in here:
+            raise web.HTTPForbidden(text="This page is not from here.")
+        if len(self.sessions) >= MAX_SOCKETS:
+            raise web.HTTPServiceUnavailable(text="Too many are here already.")
+        session = Session(self.rooms, self._configuration, self.sessions)
+        self.sessions.add(session)
+        try:
+            return await session.run(request)
+        finally:
+            self.sessions.discard(session)

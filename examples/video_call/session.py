@@ -1,0 +1,175 @@
+"""
+One page's WebSocket, from its first message to its last.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from aiortc_restart import RTCConfiguration
+
+from .messages import MAX_LENGTH, BadMessageError, Join, Message, parse
+from .participant import Participant
+from .rooms import Rooms
+
+HEARTBEAT = 10.0
+JOIN_TIMEOUT = 10.0
+"Seconds in which the first message has to come."
+
+MAX_WAITING = 256
+"How many messages may wait for a page which does not read."
+
+RATE, BURST = 50.0, 200.0
+"Messages of a page's: a second in the long run, and at once."
+
+REPLACED = 4001
+"The code with which the socket is closed of who has joined once more."
+
+
+Farewell = tuple[int, str]
+"The code and the reason with which the socket is closed."
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """
+    A page's session.
+
+    :param rooms: Where it may go.
+    :param configuration: What its peer connection is made with.
+    :param sessions: All sessions there are.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        configuration: RTCConfiguration,
+        sessions: Iterable["Session"],
+    ) -> None:
+        self.participant: Participant | None = None
+        self._allowed, self._counted = BURST, time.monotonic()
+        self._configuration = configuration
+        self._outbox: asyncio.Queue[Message | Farewell] = asyncio.Queue(MAX_WAITING)
+        self._rooms = rooms
+        self._sessions = sessions
+        self._socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT, max_msg_size=MAX_LENGTH
+        )
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """
+        End the session, soon. What still waits for the page is of no use to it.
+        """
+        while not self._outbox.empty():
+            self._outbox.get_nowait()
+        self._outbox.put_nowait((code, reason))
+
+    async def leave(self, code: int, reason: str) -> None:
+        """
+        End the session, and tell the page why.
+        """
+        with contextlib.suppress(ConnectionError):
+            await self._socket.close(code=code, message=reason.encode()[:120])
+
+    async def run(self, request: web.Request) -> web.WebSocketResponse:
+        """
+        Serve the page until it leaves.
+        """
+        await self._socket.prepare(request)
+        writer = asyncio.create_task(self._write(), name="writer")
+        try:
+            await self._read()
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            if self.participant is not None:
+                # The others are told first; then what they see of it ends.
+                self._rooms.leave(self.participant)
+                await self.participant.close()
+        return self._socket
+
+    def send(self, message: Message) -> None:
+        """
+        Send a message to the page, after those before.
+        """
+        with contextlib.suppress(asyncio.QueueFull):
+            self._outbox.put_nowait(message)
+
+    def _allow(self) -> bool:
+        """
+        Decide whether the page may say one more thing now.
+        """
+        now = time.monotonic()
+        self._allowed = min(BURST, self._allowed + (now - self._counted) * RATE)
+        self._counted = now
+        self._allowed -= 1
+        return self._allowed >= 0
+
+    async def _join(self, join: Join) -> None:
+        participant = Participant(join, self._configuration, self.send)
+        try:
+            previous = self._rooms.enter(participant)
+        except BadMessageError:
+            await participant.close()
+            raise
+        self.participant = participant
+
+        @participant.pc.on("connectionstatechange")
+        def on_change() -> None:
+            if participant.pc.connectionState == "closed":
+                self.dismiss(WSCloseCode.GOING_AWAY, "The call was lost.")
+
+        servers = [vars(x) for x in self._configuration.iceServers or []]
+        self.send({"welcome": {"room": join.room, "iceServers": servers}})
+        for session in self._sessions:
+            if previous is not None and session.participant is previous:
+                session.dismiss(REPLACED, "This call goes on in another tab.")
+
+    async def _read(self) -> None:
+        # One message after the other: a page which sends too much waits for itself.
+        while True:
+            timeout = JOIN_TIMEOUT if self.participant is None else None
+            try:
+                message = await self._socket.receive(timeout)
+            except TimeoutError:
+                await self.leave(WSCloseCode.POLICY_VIOLATION, "You have not joined.")
+                return
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+                return
+            if message.type == WSMsgType.ERROR:
+                return
+            if not self._allow():
+                await self.leave(WSCloseCode.POLICY_VIOLATION, "Too many messages.")
+                return
+            try:
+                await self._receive(message.data)
+            except BadMessageError as exc:
+                self.send({"error": {"code": exc.code, "message": str(exc)}})
+            except Exception:
+                # It is this page's trouble, and not that of the others.
+                logger.exception("A message could not be dealt with")
+                await self.leave(WSCloseCode.INTERNAL_ERROR, "Something went wrong.")
+                return
+
+    async def _receive(self, data: str | bytes) -> None:
+        if not isinstance(data, str):
+            raise BadMessageError("bad-message", "A message must be text.")
+        request = parse(data)
+        if self.participant is not None:
+            await self.participant.receive(request)
+        elif isinstance(request, Join):
+            await self._join(request)
+        else:
+            raise BadMessageError("not-joined", "You have to join a room first.")
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while isinstance(message := await self._outbox.get(), dict):
+                await self._socket.send_json(message)
+            await self.leave(*message)

@@ -1,0 +1,3 @@
+"""
+The programs in `examples/`, used as a person would use them.
+"""

@@ -1,0 +1,380 @@
+"""
+What the server of the video call does with what no page of its own would send.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+
+from aiortc_restart import RTCConfiguration, RTCPeerConnection
+from examples.video_call import rooms, session
+from examples.video_call.server import Server
+
+from ..utils import DESCRIPTORS, until
+from .video_call import make_server
+
+Socket = ClientWebSocketResponse
+
+
+class Caller:
+    """
+    What a test has: a server, and sockets to it.
+    """
+
+    def __init__(self, server: Server, client: TestClient[Any, Any]) -> None:
+        self.client = client
+        self.server = server
+
+    async def connect(self, **headers: str) -> Socket:
+        return await self.client.ws_connect("/socket", headers=headers)
+
+    async def join(self, identity: str = "identity-1", room: str = "lobby") -> Socket:
+        socket = await self.connect()
+        await send(socket, join=join_message(identity, room))
+        assert (await expect(socket, "welcome"))["room"] == room
+        return socket
+
+    async def nobody_left(self) -> None:
+        await until(
+            lambda: not self.server.sessions and not self.server.rooms.rooms,
+            message="somebody is left",
+        )
+
+
+@contextlib.asynccontextmanager
+async def calling() -> AsyncIterator[Caller]:
+    server = make_server()
+    async with TestClient(TestServer(server.application())) as client:
+        yield Caller(server, client)
+
+
+def join_message(identity: str, room: str = "lobby", name: str = "Ann") -> Any:
+    return {"identity": identity, "name": name, "room": room}
+
+
+async def send(socket: Socket, **message: Any) -> None:
+    await socket.send_str(json.dumps(message))
+
+
+async def expect(socket: Socket, name: str) -> Any:
+    """
+    Wait for a message of a name, and pass over those before.
+    """
+    async with asyncio.timeout(10):
+        while True:
+            message = await socket.receive_json()
+            if name in message:
+                return message[name]
+
+
+async def expect_close(socket: Socket) -> tuple[int | None, str]:
+    """
+    Wait until the server closes a socket, and return with which code and reason.
+    """
+    async with asyncio.timeout(10):
+        while (message := await socket.receive()).type == WSMsgType.TEXT:
+            pass
+    assert message.type == WSMsgType.CLOSE
+    return message.data, str(message.extra)
+
+
+@contextlib.asynccontextmanager
+async def offering() -> AsyncIterator[RTCPeerConnection]:
+    """
+    Make a connection with something to offer.
+    """
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], iceTrickle=True))
+    pc.createDataChannel("chat")
+    pc.addTransceiver("audio")
+    pc.addTransceiver("video")
+    await pc.setLocalDescription()
+    try:
+        yield pc
+    finally:
+        await pc.close()
+
+
+def described(pc: RTCPeerConnection) -> dict[str, str]:
+    return {"sdp": pc.localDescription.sdp, "type": pc.localDescription.type}
+
+
+def count() -> tuple[int, int]:
+    """
+    Count tasks and descriptors.
+    """
+    return len(asyncio.all_tasks()), len(os.listdir(DESCRIPTORS))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "bad-json"),
+        ("{", "bad-json"),
+        ("[" * 20000, "bad-json"),
+        ("null", "bad-message"),
+        ("[]", "bad-message"),
+        ("7", "bad-message"),
+        ("{}", "bad-message"),
+        ('{"restart": true, "cut": 1}', "bad-message"),
+        ('{"unknown": 1}', "bad-message"),
+        ('{"restart": true}', "not-joined"),
+        ('{"cut": 1}', "not-joined"),
+        ('{"candidate": null}', "not-joined"),
+        ('{"join": null}', "bad-message"),
+        ('{"join": {"room": 7, "identity": "identity-1", "name": "A"}}', "bad-message"),
+        (json.dumps({"join": join_message("identity-1", "No Such Room")}), "bad-room"),
+        (json.dumps({"join": join_message("identity-1", "../etc")}), "bad-room"),
+        (json.dumps({"join": join_message("identity-1", "x" * 33)}), "bad-room"),
+        (json.dumps({"join": join_message("identity-1", "lobby\n")}), "bad-room"),
+        (json.dumps({"join": join_message("short")}), "bad-identity"),
+        (json.dumps({"join": join_message("identity-1", name="")}), "bad-name"),
+        (json.dumps({"join": join_message("identity-1", name="\x00")}), "bad-name"),
+        (json.dumps({"join": join_message("identity-1", name="x" * 25)}), "bad-name"),
+    ],
+)
+async def test_bad_message(text: str, code: str) -> None:
+    """
+    A message that is none is answered with an error, and the next one is taken.
+    """
+    async with calling() as caller:
+        socket = await caller.connect()
+        await socket.send_str(text)
+        error = await expect(socket, "error")
+        assert error["code"] == code
+        assert error["message"].endswith(".")
+        await send(socket, join=join_message("identity-1"))
+        await expect(socket, "welcome")
+        await socket.close()
+        await caller.nobody_left()
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"candidate": 7}, "bad-candidate"),
+        ({"candidate": {"candidate": "nonsense", "sdpMid": "0"}}, "bad-candidate"),
+        ({"candidate": {"candidate": 7, "sdpMid": "0"}}, "bad-candidate"),
+        ({"cut": "1"}, "bad-cut"),
+        ({"cut": True}, "bad-cut"),
+        ({"cut": 0}, "bad-cut"),
+        ({"cut": 61}, "bad-cut"),
+        ({"cut": float("nan")}, "bad-cut"),
+        ({"cut": 10**400}, "bad-cut"),
+        ({"description": None}, "bad-message"),
+        ({"description": {"type": "offer"}}, "bad-message"),
+        ({"description": {"type": "rollback", "sdp": ""}}, "bad-description"),
+        (
+            {"description": {"type": "offer", "sdp": "v=0\r\n" + 13 * "m=x\r\n"}},
+            "bad-description",
+        ),
+        ({"description": {"type": "offer", "sdp": "nonsense"}}, "bad-description"),
+        ({"description": {"type": "offer", "sdp": "v=0\r\nm=x"}}, "refused"),
+        ({"description": {"type": "answer", "sdp": "v=0\r\n"}}, "refused"),
+        ({"filter": []}, "bad-filter"),
+        ({"join": join_message("identity-2")}, "joined"),
+    ],
+)
+async def test_bad_request(message: dict[str, Any], code: str) -> None:
+    """
+    What cannot be done is refused with an error, and a call can be made all the same.
+    """
+    async with calling() as caller, offering() as pc:
+        socket = await caller.join()
+        await send(socket, **message)
+        assert (await expect(socket, "error"))["code"] == code
+        await send(socket, description=described(pc))
+        assert (await expect(socket, "description"))["type"] == "answer"
+        await socket.close()
+        await caller.nobody_left()
+
+
+async def test_binary_message() -> None:
+    """
+    A message that is no text is answered with an error.
+    """
+    async with calling() as caller:
+        socket = await caller.connect()
+        await socket.send_bytes(b"\x00")
+        assert (await expect(socket, "error"))["code"] == "bad-message"
+
+
+async def test_long_message() -> None:
+    """
+    A message that is too long ends the session.
+    """
+    async with calling() as caller:
+        socket = await caller.join()
+        await socket.send_str("x" * (1 << 17))
+        code, _ = await expect_close(socket)
+        assert code == 1009
+        await caller.nobody_left()
+
+
+async def test_too_many_messages() -> None:
+    """
+    Who talks too much is sent away.
+    """
+    async with calling() as caller:
+        socket = await caller.join()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(500):
+                await send(socket, candidate=None)
+        assert await expect_close(socket) == (1008, "Too many messages.")
+        await caller.nobody_left()
+
+
+async def test_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who says nothing is sent away.
+    """
+    monkeypatch.setattr(session, "JOIN_TIMEOUT", 0.1)
+    async with calling() as caller:
+        socket = await caller.connect()
+        assert await expect_close(socket) == (1008, "You have not joined.")
+        await caller.nobody_left()
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://elsewhere.test", "null", "http://", "http://["]
+)
+async def test_origin(origin: str) -> None:
+    """
+    A page from elsewhere gets no socket, the server's own does.
+    """
+    async with calling() as caller:
+        with pytest.raises(WSServerHandshakeError) as caught:
+            await caller.connect(Origin=origin)
+        assert caught.value.status == 403
+        url = caller.client.make_url("/")
+        socket = await caller.connect(Origin=f"http://{url.host}:{url.port}")
+        await socket.close()
+        await caller.nobody_left()
+
+
+async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Rooms, and the people in one, are bounded in number, until somebody leaves.
+    """
+    monkeypatch.setattr(rooms, "MAX_ROOMS", 2)
+    monkeypatch.setattr(rooms, "MAX_PARTICIPANTS", 2)
+    async with calling() as caller:
+        first = await caller.join("identity-1", "one")
+        await caller.join("identity-2", "one")
+        second = await caller.join("identity-3", "two")
+
+        socket = await caller.connect()
+        await send(socket, join=join_message("identity-4", "one"))
+        assert (await expect(socket, "error"))["code"] == "full"
+        await send(socket, join=join_message("identity-4", "three"))
+        assert (await expect(socket, "error"))["code"] == "no-room"
+
+        await first.close()
+        await second.close()
+        await until(lambda: len(caller.server.sessions) == 2)
+        await send(socket, join=join_message("identity-4", "three"))
+        await expect(socket, "welcome")
+        await caller.join("identity-5", "one")
+
+
+async def test_too_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Sockets are bounded in number, too.
+    """
+    monkeypatch.setattr("examples.video_call.server.MAX_SOCKETS", 1)
+    async with calling() as caller:
+        await caller.connect()
+        with pytest.raises(WSServerHandshakeError) as caught:
+            await caller.connect()
+        assert caught.value.status == 503
+
+
+async def test_second_identity() -> None:
+    """
+    Who joins a second time takes the place of the first, which is told.
+    """
+    async with calling() as caller, offering() as pc:
+        first = await caller.join()
+        await send(first, description=described(pc))
+        await expect(first, "description")
+        second = await caller.join()
+        code, reason = await expect_close(first)
+        assert code == session.REPLACED
+        assert reason == "This call goes on in another tab."
+        await until(lambda: len(caller.server.sessions) == 1)
+        [room] = caller.server.rooms.rooms.values()
+        assert len(room.participants) == 1
+        await second.close()
+        await caller.nobody_left()
+
+
+@pytest.mark.parametrize("after", ["offer", "answer", "restart", "cut"])
+async def test_closed_while_negotiating(after: str) -> None:
+    """
+    A page that vanishes at any moment of a negotiation leaves nothing behind.
+    """
+    async with calling() as caller, offering() as pc:
+        await caller.client.get("/")
+        before = count()
+        socket = await caller.join()
+        await send(socket, description=described(pc))
+        if after != "offer":
+            await expect(socket, "description")
+        if after != "answer":
+            await send(socket, restart=True)
+        if after == "cut":
+            await send(socket, cut=60)
+            assert (await expect(socket, "cut"))["active"]
+        await vanish(socket)
+        await caller.nobody_left()
+        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
+
+
+async def test_many_sockets() -> None:
+    """
+    Twenty sockets opened and dropped, at all stages, leave nothing behind.
+    """
+    async with calling() as caller, offering() as pc:
+        await caller.client.get("/")
+        before = count()
+        sockets = []
+        for i in range(20):
+            if i % 4 == 0:
+                sockets.append(await caller.connect())
+                continue
+            sockets.append(await caller.join(f"identity-{i}", f"room-{i % 6}"))
+            if i % 4 == 1:
+                await send(sockets[-1], description=described(pc))
+        await asyncio.gather(*map(vanish, sockets))
+        await caller.nobody_left()
+        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
+        # The server is still there.
+        socket = await caller.join()
+        await socket.close()
+
+
+async def test_shutdown() -> None:
+    """
+    When the server ends, its pages are told.
+    """
+    async with calling() as caller:
+        socket = await caller.join()
+        reading = asyncio.create_task(expect_close(socket))
+        await caller.client.server.close()
+        assert await reading == (1001, "The server is shutting down.")
+
+
+async def vanish(socket: Socket) -> None:
+    """
+    Lose the connection of a socket, without a word.
+    """
+    connection = socket._conn
+    assert connection is not None and connection.transport is not None
+    connection.transport.abort()
+    await socket.close()
