@@ -127,6 +127,8 @@ def without_numbers(line: str) -> str:
     """
     Return a line without what differs from run to run: numbers, addresses, credentials.
     """
+    # The columns of a table are as wide as its numbers.
+    line = re.sub(r"[ -]{2,}", " ", line)
     line = re.sub(r"ufrags \S+ > \S+?(\.?)$", r"ufrags x > x\1", line)
     # How often there was a restart is the point of it.
     return re.sub(r"(?<!restarts )\b\d[\d.]*\b", "0", line)
