@@ -29,15 +29,24 @@ class Program:
 
     :param module:    The name of the module.
     :param arguments: Its command line.
+    :param size:      The lines and columns of the terminal.
+    :param within:    A command which runs another, if that is to run it.
     """
 
-    def __init__(self, module: str, *arguments: str, size: tuple[int, int] = SIZE):
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        size: tuple[int, int] = SIZE,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        command = [*within, sys.executable, "-m", module, *arguments]
         with warnings.catch_warnings():
             # Other tests may have left threads of an executor.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.child = pexpect.spawn(
-                sys.executable,
-                ["-m", module, *arguments],
+                command[0],
+                command[1:],
                 cwd=str(ROOT),
                 dimensions=size,
                 encoding="utf-8",
@@ -87,12 +96,15 @@ class Program:
 
 @contextlib.contextmanager
 def running(
-    module: str, *arguments: str, size: tuple[int, int] = SIZE
+    module: str,
+    *arguments: str,
+    size: tuple[int, int] = SIZE,
+    within: tuple[str, ...] = (),
 ) -> Iterator[Program]:
     """
-    Run a module in a terminal for as long as this lasts.
+    Run a module in a terminal for as long as this lasts. See :class:`Program`.
     """
-    program = Program(module, *arguments, size=size)
+    program = Program(module, *arguments, size=size, within=within)
     try:
         yield program
     finally:
@@ -129,6 +141,7 @@ def without_numbers(line: str) -> str:
     """
     # The columns of a table are as wide as its numbers.
     line = re.sub(r"[ -]{2,}", " ", line)
+    line = re.sub(r"(\[[0-9a-f:]+\]|\d+(\.\d+){3}):\d+", "address", line)
     line = re.sub(r"ufrags \S+ > \S+?(\.?)$", r"ufrags x > x\1", line)
     # How often there was a restart is the point of it.
     return re.sub(r"(?<!restarts )\b\d[\d.]*\b", "0", line)

@@ -14,8 +14,10 @@ from pathlib import Path
 import av
 import pytest
 
+from examples.handover.network import DESK, LTE, PHONE, WIFI, Network
 from examples.ice_restart.media import write_video
 
+from ..netns.lab import missing
 from .terminals import Program, recorded, running, shows, without_numbers
 
 MODULE = "examples.videocall_cli"
@@ -115,6 +117,36 @@ def test_call(tmp_path: Path) -> None:
         for end in both:
             assert end.ended() == 0
     assert 0.9 * count <= frames(second) <= count
+
+
+def test_other_network(tmp_path: Path) -> None:
+    """
+    A call whose network is gone restarts by itself after three seconds, on another.
+    """
+    if reason := missing():
+        pytest.skip(reason)
+    signaling = by_socket(tmp_path)
+    with (
+        Network() as network,
+        running(
+            *(MODULE, "answer", *signaling), within=(*network.command(DESK),)
+        ) as answerer,
+        running(
+            *(MODULE, "offer", *signaling), within=(*network.command(PHONE),)
+        ) as offerer,
+    ):
+        for end in (offerer, answerer):
+            end.expect(r"completed  10\.77\.1\.\S+ > 10\.77\.1\.")
+        network.leave(WIFI)
+        network.join(LTE)
+        offerer.expect(r"ICE is disconnected\.")
+        began = time.monotonic()
+        offerer.expect(r"Restarting ICE, as it is disconnected\.")
+        assert 2.5 < time.monotonic() - began < 10
+        for end in (offerer, answerer):
+            end.expect(r"completed  10\.77\.2\.\S+ > 10\.77\.2\..* restarts 1")
+        answerer.press("q")
+        assert [x.ended() for x in (offerer, answerer)] == [0, 0]
 
 
 def test_sound(tmp_path: Path) -> None:
