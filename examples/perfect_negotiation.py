@@ -1,26 +1,41 @@
 """
 Perfect negotiation: either side may ask for anything at any moment, also both at once
 (webrtc-pc #perfect-negotiation-example).
+
+Run it with `python -m examples.perfect_negotiation`: two peers make offers which meet,
+and then restarts which meet.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiortc
+from aiortc.exceptions import OperationError
+
 from aiortc_restart import (
     InvalidStateError,
     RTCConfiguration,
+    RTCIceCandidate,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 
-Send = Callable[[RTCSessionDescription], Awaitable[None]]
+Message = RTCSessionDescription | aiortc.RTCIceCandidate
+Send = Callable[[Message], Awaitable[None]]
+"Sends to the peer, in the order of the calls."
 
 
 class PerfectNegotiation:
+    """
+    Lets a connection negotiate whenever either side needs it to.
+    """
+
     def __init__(self, pc: RTCPeerConnection, send: Send, polite: bool) -> None:
         self.pc, self.send, self.polite = pc, send, polite
-        self.making_offer = self.setting_answer = False
+        self.making_offer = self.setting_answer = self.ignoring = False
         pc.on("negotiationneeded", self.offer)
+        if pc.getConfiguration().iceTrickle:
+            pc.on("icecandidate", self.trickle)
 
     async def offer(self) -> None:
         self.making_offer = True
@@ -32,11 +47,12 @@ class PerfectNegotiation:
         finally:
             self.making_offer = False
 
-    async def receive(self, description: RTCSessionDescription) -> None:
+    async def receive_description(self, description: RTCSessionDescription) -> None:
         ready = not self.making_offer and (
             self.pc.signalingState == "stable" or self.setting_answer
         )
-        if description.type == "offer" and not ready and not self.polite:
+        self.ignoring = description.type == "offer" and not ready and not self.polite
+        if self.ignoring:
             return  # The polite side takes back its own offer and answers ours.
         self.setting_answer = description.type == "answer"
         try:
@@ -47,40 +63,74 @@ class PerfectNegotiation:
             await self.pc.setLocalDescription()
             await self.send(self.pc.localDescription)
 
+    async def receive(self, message: Message) -> None:
+        """
+        Take a description or a candidate which the peer has sent.
+        """
+        try:
+            if isinstance(message, RTCSessionDescription):
+                await self.receive_description(message)
+            else:
+                await self.pc.addIceCandidate(message)
+        except InvalidStateError:
+            pass  # It answers an offer taken back, or the connection was closed.
+        except OperationError:
+            if not self.ignoring:  # Else it belongs to the offer that was ignored.
+                raise
+
+    async def run(self, receive: Callable[[], Awaitable[object]]) -> object:
+        """
+        Take what the peer sends, until something else comes, which is returned: `None`,
+        or a goodbye.
+        """
+        while isinstance(message := await receive(), Message):
+            await self.receive(message)
+        return message
+
+    async def trickle(self, candidate: RTCIceCandidate | None) -> None:
+        if candidate is not None:
+            await self.send(candidate)
+
 
 def ufrag(pc: RTCPeerConnection) -> str:
     return pc.localDescription.sdp.split("a=ice-ufrag:")[1].split()[0]
 
 
+class Signaling:
+    """
+    One end of what carries the messages: here a queue for each way.
+    """
+
+    def __init__(self, inbox: asyncio.Queue[object], outbox: asyncio.Queue[object]):
+        self.receive, self.send = inbox.get, outbox.put
+
+
 class Call:
     """
-    Two peers, and what carries their descriptions.
+    Two peers, which negotiate.
     """
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.inboxes: list[asyncio.Queue[object]] = [asyncio.Queue(), asyncio.Queue()]
+        one, other = self.inboxes
         self.alice, self.bob = self.peer(), self.peer()
-        polite = PerfectNegotiation(self.alice, self.to_bob, polite=True)
-        impolite = PerfectNegotiation(self.bob, self.to_alice, polite=False)
-        self.receive = {self.alice: polite.receive, self.bob: impolite.receive}
+        self.tasks = [
+            self.negotiate(self.alice, Signaling(one, other), polite=True),
+            self.negotiate(self.bob, Signaling(other, one), polite=False),
+        ]
 
     def peer(self) -> RTCPeerConnection:
-        pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        pc = RTCPeerConnection(RTCConfiguration(iceServers=[], iceTrickle=True))
         pc.on("signalingstatechange", self.changed.set)
         pc.on("iceconnectionstatechange", self.changed.set)
         return pc
 
-    async def to_alice(self, description: RTCSessionDescription) -> None:
-        self.deliver(self.alice, description)
-
-    async def to_bob(self, description: RTCSessionDescription) -> None:
-        self.deliver(self.bob, description)
-
-    def deliver(self, to: RTCPeerConnection, message: RTCSessionDescription) -> None:
-        task = asyncio.create_task(self.receive[to](message))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    def negotiate(
+        self, pc: RTCPeerConnection, signaling: Signaling, polite: bool
+    ) -> asyncio.Task[object]:
+        negotiation = PerfectNegotiation(pc, signaling.send, polite)
+        return asyncio.create_task(negotiation.run(signaling.receive))
 
     async def negotiated(self, before: set[str]) -> set[str]:
         """
@@ -99,6 +149,12 @@ class Call:
                 if before.isdisjoint(now):
                     return now
 
+    async def close(self) -> None:
+        await asyncio.gather(self.alice.close(), self.bob.close())
+        for inbox in self.inboxes:
+            inbox.put_nowait(None)
+        await asyncio.gather(*self.tasks)
+
 
 async def main() -> None:
     call = Call()
@@ -112,7 +168,7 @@ async def main() -> None:
     call.bob.restartIce()
     print("after: ", *await call.negotiated(before))
 
-    await asyncio.gather(call.alice.close(), call.bob.close(), *call.tasks)
+    await call.close()
 
 
 if __name__ == "__main__":

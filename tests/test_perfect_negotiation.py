@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from aiortc_restart import RTCPeerConnection, RTCSessionDescription
-from examples.perfect_negotiation import PerfectNegotiation
+from examples.perfect_negotiation import Message, PerfectNegotiation
 
 from .calls import ice_transports, peers, switched
 from .media import add_media, flowing
@@ -28,23 +28,23 @@ class Side:
     def __init__(self, pc: RTCPeerConnection, polite: bool, delays: random.Random):
         self.pc, self.delays = pc, delays
         self.history: History = states(pc)
-        self.inbox: asyncio.Queue[RTCSessionDescription] = asyncio.Queue()
+        self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.negotiation = PerfectNegotiation(pc, self.send, polite)
         self.offers: list[RTCSessionDescription] = []
         self.busy = False
 
-    async def send(self, description: RTCSessionDescription) -> None:
-        if description.type == "offer":
-            self.offers.append(description)
-        self.other.inbox.put_nowait(description)
+    async def send(self, message: Message) -> None:
+        if isinstance(message, RTCSessionDescription) and message.type == "offer":
+            self.offers.append(message)
+        self.other.inbox.put_nowait(message)
 
     async def run(self) -> None:
         # In the order in which they were sent.
         while True:
-            description = await self.inbox.get()
+            message = await self.inbox.get()
             self.busy = True
             await asyncio.sleep(self.delays.uniform(0, 0.2))
-            await self.negotiation.receive(description)
+            await self.negotiation.receive(message)
             self.busy = False
 
     @property

@@ -76,19 +76,19 @@ class Timeline:
     counts: list[float] = field(default_factory=list)
     "The bytes received in each slot, brought to its nominal length."
 
-    async def follow(self, peer: Peer) -> None:
+    async def follow(self, pc: RTCPeerConnection) -> None:
         """
         Add a slot every 50 ms until cancelled.
 
-        :param peer: The :class:`Peer` which receives.
+        :param pc: The :class:`RTCPeerConnection` which receives.
         """
         loop = asyncio.get_running_loop()
-        before, so_far = loop.time(), (await transport_stats(peer.pc)).bytesReceived
+        before, so_far = loop.time(), (await transport_stats(pc)).bytesReceived
         due = before
         while True:
             due += SLOT
             await asyncio.sleep(due - loop.time())
-            total = (await transport_stats(peer.pc)).bytesReceived
+            total = (await transport_stats(pc)).bytesReceived
             now = loop.time()
             self.times.append((before + now) / 2)
             self.counts.append((total - so_far) * SLOT / (now - before))

@@ -107,7 +107,7 @@ async def recorded(record: Record, peer: Peer) -> AsyncIterator[None]:
     :param peer:   A :class:`Peer`.
     """
     timeline = record.timelines[peer.name] = Timeline()
-    task = asyncio.create_task(timeline.follow(peer), name="timeline")
+    task = asyncio.create_task(timeline.follow(peer.pc), name="timeline")
     try:
         yield
     finally:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiortc import RTCDataChannel
-from aiortc.exceptions import OperationError
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 
 from aiortc_restart import (
@@ -20,6 +19,7 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from examples.perfect_negotiation import Message as Signal
 from examples.perfect_negotiation import PerfectNegotiation
 
 from ..calls import ice_transport, path, ufrag_of
@@ -55,8 +55,8 @@ NOTHING = Wish()
 
 class LocalEnd(PerfectNegotiation):
     """
-    The :class:`LocalEnd` adds to the example what the page has: candidates, tracks and
-    data channels.
+    The :class:`LocalEnd` adds to the example what the page has: tracks and data
+    channels.
     """
 
     def __init__(
@@ -70,7 +70,6 @@ class LocalEnd(PerfectNegotiation):
         self.received: list[str] = []
         self.tracks: list[str] = []
         self.__emit = send
-        self.__ignoring = False
         self.__own_tracks: list[MediaStreamTrack] = []
         pc.on("datachannel", self.__use_channel)
         pc.on("track", lambda track: self.tracks.append(track.kind))
@@ -86,22 +85,16 @@ class LocalEnd(PerfectNegotiation):
         """
         if description := message.get("description"):
             await self.receive(RTCSessionDescription(**description))
-        elif candidate := message.get("candidate"):
-            try:
-                await self.pc.addIceCandidate(RTCIceCandidate.fromJSON(candidate))
-            except OperationError:
-                if not self.__ignoring:
-                    raise
+        elif candidate := RTCIceCandidate.fromJSON(message.get("candidate")):
+            await self.receive(candidate)
 
-    async def receive(self, description: RTCSessionDescription) -> None:
+    async def receive_description(self, description: RTCSessionDescription) -> None:
         # Nothing comes between this and what the example decides.
         ready = not self.making_offer and (
             self.pc.signalingState == "stable" or self.setting_answer
         )
-        collision = description.type == "offer" and not ready
-        self.collisions += collision
-        self.__ignoring = collision and not self.polite
-        await super().receive(description)
+        self.collisions += description.type == "offer" and not ready
+        await super().receive_description(description)
 
     def say(self, text: str) -> None:
         """
@@ -123,9 +116,10 @@ class LocalEnd(PerfectNegotiation):
         if wish.restart:
             self.pc.restartIce()
 
-    async def __send(self, description: RTCSessionDescription) -> None:
-        message = {"sdp": description.sdp, "type": description.type}
-        self.__emit({"description": message})
+    async def __send(self, message: Signal) -> None:
+        # The configuration does not ask for trickling.
+        assert isinstance(message, RTCSessionDescription)
+        self.__emit({"description": {"sdp": message.sdp, "type": message.type}})
 
     def __use_channel(self, channel: RTCDataChannel) -> None:
         self.channels.append(channel)

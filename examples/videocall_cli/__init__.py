@@ -1,0 +1,3 @@
+"""
+A call between two terminals, which survives a change of network.
+"""
