@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from aiortc_restart import RTCIceCandidate, RTCPeerConnection, RTCSessionDescription
 
-from ..perfect_negotiation import PerfectNegotiation
+from .. import perfect_negotiation
 from .messages import Message
 
 Send = Callable[[Message], None]
 
 
-class Negotiation(PerfectNegotiation):
+class Negotiation(perfect_negotiation.PerfectNegotiation):
     """
     The end of a negotiation that sends its candidates as they are found.
 
@@ -21,13 +21,11 @@ class Negotiation(PerfectNegotiation):
     """
 
     def __init__(self, pc: RTCPeerConnection, send: Send) -> None:
-        super().__init__(pc, self._send_description, polite=False)
+        super().__init__(pc, self._send_message, polite=False)
         self._send = send
-        pc.on("icecandidate", self._on_candidate)
 
-    async def _send_description(self, description: RTCSessionDescription) -> None:
-        message = {"type": description.type, "sdp": description.sdp}
-        self._send({"description": message})
-
-    def _on_candidate(self, candidate: RTCIceCandidate | None) -> None:
-        self._send({"candidate": candidate and candidate.toJSON()})
+    async def _send_message(self, message: perfect_negotiation.Message) -> None:
+        if isinstance(message, RTCSessionDescription):
+            self._send({"description": {"type": message.type, "sdp": message.sdp}})
+        elif isinstance(message, RTCIceCandidate):
+            self._send({"candidate": message.toJSON()})

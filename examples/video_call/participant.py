@@ -97,7 +97,7 @@ class Participant:
         """
         try:
             if isinstance(request, RTCSessionDescription):
-                await self._negotiation.receive(request)
+                await self._negotiation.receive_description(request)
             elif isinstance(request, Candidate):
                 await self.pc.addIceCandidate(request.candidate)
             elif isinstance(request, Cut):
