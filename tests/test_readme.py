@@ -43,7 +43,7 @@ def test_commands() -> None:
     """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"(?:`|\$ )make ([a-z]+)", readme)
+    targets = re.findall(r"(?:`|\$ )make ([a-z-]+)", readme)
     assert {"demo", "test"} <= set(targets)
     assert [x for x in targets if f"\n{x}:" not in makefile] == []
 
