@@ -15,6 +15,7 @@ from ..calls import ice_transport
 from ..network import Network, two_hosts
 from ..trickling import Trickling
 from ..utils import event, until
+from . import delays
 from .harness import PATIENCE, Row
 
 DELAY = 0.05
@@ -25,6 +26,8 @@ MINIMUM = 2
 
 ROUND_TRIPS = 1.05
 "By how much more it may be."
+
+FIRST, RESTART = "first connection", "restart by who is in control"
 
 SLOWER = 1.2
 "How much longer a restart may take beside a server which does not answer."
@@ -38,7 +41,14 @@ async def run(quick: bool) -> list[Row]:
     :rtype: list[Row]
     """
     rows = await beside_a_server(5 if quick else 15)
-    return rows + await asyncio.to_thread(round_trips)
+    beside: dict[str, str] = {}
+    if delays.MISSING is None:
+        first, restarts = await delays.round_trips(DELAY, 3 if quick else 9)
+        beside = {
+            FIRST: f"{first:.2f}",
+            RESTART: f"{statistics.median(restarts):.2f}",
+        }
+    return rows + await asyncio.to_thread(round_trips, beside)
 
 
 async def beside_a_server(rounds: int) -> list[Row]:
@@ -136,9 +146,11 @@ def silent_server() -> Iterator[RTCIceServer]:
         yield RTCIceServer(f"stun:127.0.0.1:{silent.getsockname()[1]}")
 
 
-def round_trips() -> list[Row]:
+def round_trips(beside: dict[str, str]) -> list[Row]:
     """
     Count the round trips until there is a pair, on the simulated network.
+
+    :param beside: Those of libwebrtc for Node, behind a relay.
     """
     network = two_hosts()
     network.delay(DELAY)
@@ -150,6 +162,7 @@ def round_trips() -> list[Row]:
             ours=f"{count:.2f}",
             limit=f"{limit:.2f}",
             holds=count <= limit,
+            libwebrtc=beside.get(what, "-"),
         )
         for what, count in counts.items()
     ]
@@ -158,11 +171,11 @@ def round_trips() -> list[Row]:
 async def count_round_trips(network: Network) -> dict[str, float]:
     call = Trickling(network, DELAY)
     channel = call.alice.createDataChannel("bench")
-    counts = {"first connection": await count(call, call.alice)}
+    counts = {FIRST: await count(call, call.alice)}
     await until(lambda: channel.readyState == "open")
     await asyncio.sleep(1)
     for what, offerer, cut in (
-        ("restart by who is in control", call.alice, False),
+        (RESTART, call.alice, False),
         ("restart by the other side", call.bob, False),
         ("restart when the path is lost", call.alice, True),
         ("restart by the other side when it is lost", call.bob, True),
