@@ -213,7 +213,7 @@ class AnyNegotiation(RuleBasedStateMachine):
 
 TestAnyNegotiation = AnyNegotiation.TestCase
 TestAnyNegotiation.settings = settings(
-    max_examples=NEGOTIATIONS or 150,
+    max_examples=NEGOTIATIONS or 300,
     database=None,
     deadline=None,
     derandomize=not NEGOTIATIONS,
