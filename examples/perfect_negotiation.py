@@ -73,7 +73,9 @@ class PerfectNegotiation:
             else:
                 await self.pc.addIceCandidate(message)
         except InvalidStateError:
-            pass  # It answers an offer taken back, or the connection was closed.
+            # It answers an offer taken back, or the connection was closed.
+            if message.type != "answer" and self.pc.signalingState != "closed":
+                raise
         except OperationError:
             if not self.ignoring:  # Else it belongs to the offer that was ignored.
                 raise

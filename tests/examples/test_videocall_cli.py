@@ -32,11 +32,11 @@ def calling(
     """
     Run both ends of a call.
     """
-    with (
-        running(MODULE, "answer", *signaling, *answer) as answerer,
-        running(MODULE, "offer", *signaling, *offer) as offerer,
-    ):
-        yield offerer, answerer
+    with running(MODULE, "answer", *signaling, *answer) as answerer:
+        # What is pasted before the program runs is not for it.
+        answerer.expect("Waiting for the other end" if signaling else "new  no path")
+        with running(MODULE, "offer", *signaling, *offer) as offerer:
+            yield offerer, answerer
 
 
 def by_socket(path: Path) -> tuple[str, ...]:
@@ -186,8 +186,6 @@ def test_copy_and_paste() -> None:
     line = re.compile(r"\{[^\r\n]*\}\r\n")
     with calling() as both:
         offerer, answerer = both
-        # What is pasted before the program runs is not for it.
-        answerer.expect("new  no path")
         for count, (one, other) in enumerate([both, both[::-1]]):
             for sender, receiver in ((one, other), (other, one)):
                 message = sender.expect(line).strip()
