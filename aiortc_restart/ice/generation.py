@@ -147,6 +147,19 @@ class IceGeneration:
         return f"IceGeneration({self.connection.local_username})"
 
     @property
+    def checking(self) -> bool:
+        """
+        Whether its checks have begun and, in a first connection which trickles, one of
+        the peer's candidates is known (webrtc-pc #dom-rtcicetransportstate-checking).
+        """
+        return self.started and (
+            self.restart
+            or not self.trickle
+            or self.peer_checked
+            or bool(self.connection.remote_candidates)
+        )
+
+    @property
     def done(self) -> bool:
         """
         Whether nothing is left to be found and checked (webrtc-pc
@@ -264,6 +277,7 @@ class IceGeneration:
         await self.connection.add_remote_candidate(
             aiortc.rtcicetransport.candidate_to_aioice(candidate)
         )
+        self._settle()
 
     def allow_silence(self, seconds: float | None) -> None:
         """
@@ -423,6 +437,7 @@ class IceGeneration:
             self.peer_checked = True
             self._first_check.set()
             self._changed()
+            self._settle()
 
     def checks_left(self) -> bool:
         return (

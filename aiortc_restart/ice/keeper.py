@@ -260,11 +260,11 @@ class GenerationKeeper(BaseIceTransport):
         done = self._active is not None and self._active.done
         if alive and not silent:
             state = "completed" if done and not restarting else "connected"
-        elif restarting:
+        elif restarting and self._current.checking:
             state = "checking"
         elif alive:
             state = "disconnected"
-        elif self._current.started:
+        elif self._current.started and not restarting:
             state = "failed"
         else:
             state = "new"

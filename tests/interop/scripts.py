@@ -28,6 +28,15 @@ OWN_TRANSPORT = (
     "in aiortc, a transceiver has a transport of its own, which is new and counts, "
     "until its section is bundled"
 )
+COMPLETED_AGAIN = (
+    "during a restart the state is connected here, and completed when nothing is left "
+    "to be gathered and checked; libwebrtc says neither"
+)
+GATHERED = (
+    "here gathering begins within setLocalDescription(), and an empty candidate ends "
+    "it (webrtc-pc, dom-rtcicecandidate-candidate), which Chromium does not tell"
+)
+GATHERED_ON = "Chromium gathers on after the rollback, and tells of what is of no use"
 REUSED_MID = (
     "a mid which was rolled back is used again here, and the other peer still has it"
 )
@@ -48,6 +57,27 @@ OWN_GATHERING = Known(OWN_TRANSPORT, "gathering", "complete", "new")
 OWN_ICE = Known(OWN_TRANSPORT, "ice", "connected", "new")
 
 
+# In a page, a candidate may overtake the state.
+THEIR_GATHERING = (
+    "set- gathering- candidate+ complete+ none+",
+    "set- candidate+ gathering+ complete+ none+",
+    "set- candidate+ gathering+ candidate+ complete+ none+",
+)
+OUR_GATHERING = "gathering- set- candidate+ end+ complete+ none+"
+
+TRICKLED = [
+    Known(COMPLETED, "ice", "connected", "completed"),
+    Known(
+        COMPLETED, "events", "checking+ connected+", "checking+ connected+ completed+"
+    ),
+    Known(COMPLETED_AGAIN, "events", "", "completed+"),
+    Known(COMPLETED_AGAIN, "events", "", "connected+"),
+    Known(COMPLETED_AGAIN, "events", THEIR_GATHERING, f"connected- {OUR_GATHERING}"),
+    Known(GATHERED, "events", THEIR_GATHERING, OUR_GATHERING),
+]
+"What is seen in each script which trickles, and restarts."
+
+
 def exchange(offerer: str, answerer: str) -> list[str]:
     """
     Return the steps of a whole negotiation.
@@ -66,6 +96,17 @@ CONNECT = [
 ]
 
 
+def trickled_exchange(offerer: str, answerer: str) -> list[str]:
+    """
+    Return the steps of a whole negotiation in which candidates travel by themselves.
+    """
+    return [
+        *exchange(offerer, answerer),
+        f"{answerer} addIceCandidates",
+        f"{offerer} addIceCandidates",
+    ]
+
+
 @dataclass
 class Script:
     """
@@ -75,6 +116,7 @@ class Script:
     name: str
     steps: list[str]
     known: list[Known] = field(default_factory=list)
+    trickles: bool = False
 
 
 def stopped(peer: str, page: str, ours: str, *steps: int) -> Known:
@@ -597,5 +639,45 @@ SCRIPTS = [
     Script(
         "channel-created-after-close",
         ["alice close", "alice createDataChannel"],
+    ),
+    Script(
+        "trickled-candidates",
+        [
+            "alice addTransceiver audio & alice createDataChannel",
+            *trickled_exchange("alice", "bob"),
+            # A restart by either.
+            "alice restartIce",
+            *trickled_exchange("alice", "bob"),
+            "bob restartIce",
+            *trickled_exchange("bob", "alice"),
+            # Nothing is gathered.
+            *trickled_exchange("alice", "bob"),
+        ],
+        TRICKLED,
+        trickles=True,
+    ),
+    Script(
+        "rollback-while-gathering",
+        [
+            "alice createDataChannel",
+            "alice setLocalDescription & alice setLocalDescription rollback",
+        ],
+        [Known(GATHERED, "events", None, "gathering- set- new- set-")],
+        trickles=True,
+    ),
+    Script(
+        "rollback-of-a-restart-while-gathering",
+        [
+            "alice createDataChannel",
+            *trickled_exchange("alice", "bob"),
+            "alice restartIce",
+            "alice setLocalDescription & alice setLocalDescription rollback",
+            *trickled_exchange("alice", "bob"),
+        ],
+        [
+            *TRICKLED,
+            Known(GATHERED_ON, "events", None, "gathering- set- complete+ none+ set+"),
+        ],
+        trickles=True,
     ),
 ]

@@ -28,8 +28,8 @@ def page_traces() -> Traces:
 
     async def follow() -> Traces:
         async with remote_peer("chromium", "trace.html") as page:
-            steps = [script.steps for script in SCRIPTS]
-            result = await page.call("traces", scripts=steps)
+            scripts = [{"steps": x.steps, "trickles": x.trickles} for x in SCRIPTS]
+            result = await page.call("traces", scripts=scripts)
         assert result["errors"] == []
         return {
             script.name: [Row(**row) for row in rows]
@@ -45,7 +45,7 @@ async def test_trace(network: Network, page_traces: Traces, script: Script) -> N
     Each step has the effects which it has in Chromium, but for known differences.
     """
     page = page_traces[script.name]
-    ours = await trace(network, script.steps)
+    ours = await trace(network, script.steps, script.trickles)
     sys.stdout.write(f"{script.name}\n{table(page, ours)}\n")
 
     found = differences(page, ours)

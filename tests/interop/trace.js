@@ -15,8 +15,11 @@
 
   /** One of the two peers. Its methods are the verbs of the scripts. */
   class Peer {
-    constructor(stream) {
+    constructor(stream, trickles) {
       this.stream = stream;
+      this.trickles = trickles;
+      this.candidates = [];
+      this.events = [];
       this.tracks = [];
       this.created = {};
       this.described = {};
@@ -24,6 +27,15 @@
       this.other = null;
       this.pc = new RTCPeerConnection({ iceServers: [] });
       this.pc.onnegotiationneeded = () => (this.needed += 1);
+      this.pc.onicecandidate = ({ candidate }) => this.onCandidate(candidate);
+      this.pc.onicegatheringstatechange = () => this.note(this.pc.iceGatheringState);
+      this.pc.oniceconnectionstatechange = () => this.note(this.pc.iceConnectionState);
+    }
+
+    async addIceCandidates() {
+      for (const candidate of this.other.candidates.splice(0)) {
+        await this.pc.addIceCandidate(candidate);
+      }
     }
 
     addTrack(kind) {
@@ -71,7 +83,11 @@
         const { sdp } = this.created[type === "offer" ? "offer" : "answer"];
         await this.pc.setLocalDescription({ type, sdp });
       }
-      await this.gathered();
+      if (this.trickles) {
+        this.note("set");
+      } else {
+        await this.gathered();
+      }
       const description = this.pc.localDescription;
       if (description && type !== "rollback") {
         this.described[description.type] = description;
@@ -102,6 +118,22 @@
       }
     }
 
+    /** Write down an event, and whether the local description has candidates then. */
+    note(event) {
+      const description = this.pc.localDescription;
+      const word = `${event}${description && !this.lacksCandidates ? "+" : "-"}`;
+      if (this.events.at(-1) !== word) {
+        this.events.push(word);
+      }
+    }
+
+    onCandidate(candidate) {
+      if (candidate) {
+        this.candidates.push(candidate);
+      }
+      this.note(!candidate ? "none" : candidate.candidate ? "candidate" : "end");
+    }
+
     get isGathering() {
       return this.pc.iceGatheringState === "gathering";
     }
@@ -115,6 +147,7 @@
     tell() {
       const { state } = this;
       this.needed = 0;
+      this.events = [];
       return state;
     }
 
@@ -137,15 +170,19 @@
         gathering: pc.iceGatheringState,
         ice: pc.iceConnectionState,
         transceivers: transceivers.map(words).join(", "),
+        ...(this.trickles && { events: this.events.join(" ") }),
       };
     }
   }
 
   /** A run of a script. */
   class Trace {
-    constructor(stream) {
-      const alice = new Peer(stream);
-      const bob = new Peer(stream);
+    constructor(stream, trickles) {
+      const alice = new Peer(stream, trickles);
+      const bob = new Peer(stream, trickles);
+      // Candidates take more time than states.
+      this.quiet = trickles ? 5 * QUIET : QUIET;
+      this.trickles = trickles;
       alice.other = bob;
       bob.other = alice;
       this.peers = { alice, bob };
@@ -194,7 +231,7 @@
         const now = JSON.stringify(Object.values(this.peers).map((peer) => peer.state));
         if (now !== last || this.isUnderWay) {
           since = performance.now();
-        } else if (performance.now() - since >= QUIET) {
+        } else if (performance.now() - since >= this.quiet) {
           return;
         }
         last = now;
@@ -206,6 +243,9 @@
       const peers = Object.values(this.peers);
       if (peers.some((peer) => peer.isGathering)) {
         return true;
+      }
+      if (this.trickles) {
+        return false;
       }
       // Nothing is known of what ICE does before both have heard of each other.
       const agreed = peers.every(
@@ -236,9 +276,9 @@
     async traces({ scripts }) {
       const media = { audio: true, video: { width: 320, height: 240 } };
       const stream = await navigator.mediaDevices.getUserMedia(media);
-      const traces = scripts.map(() => new Trace(stream));
+      const traces = scripts.map(({ trickles }) => new Trace(stream, trickles));
       const rows = await Promise.all(
-        scripts.map((steps, index) => traces[index].follow(steps)),
+        scripts.map(({ steps }, index) => traces[index].follow(steps)),
       );
       traces.forEach((trace) => trace.close());
       stream.getTracks().forEach((track) => track.stop());

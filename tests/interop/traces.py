@@ -6,6 +6,7 @@ verbs are the methods of :class:`ScriptedPeer` and of `Peer` in `trace.js`. The 
 a step which are joined by " & " are made at once, in their order.
 
 A description has all its candidates when it is passed on, so that none travels alone.
+Where the script trickles it has none, and the verb `addIceCandidates` passes them on.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamT
 
 from aiortc_restart import (
     RTCConfiguration,
+    RTCIceCandidate,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -32,6 +34,15 @@ FIELDS = ["signaling", "slots", "needed", "gathering", "ice", "transceivers"]
 What is told of a peer. The slots are those of the current and the pending local, the
 current and the pending remote description; `needed` is the number of events in this
 step; a transceiver is its kind, its mid, its direction and its current direction.
+"""
+
+EVENTS = "events"
+"""
+What is told beyond that where the peers trickle: in their order, the events of the
+step, each of which has a `+` if the local description has candidates then, and a `-` if
+it has none. An event is `set`, the end of setLocalDescription(), a state of gathering
+or ICE, or one of `candidate`, `end` and `none` for a candidate, an empty one, and none.
+What is the same as the one before is left out.
 """
 
 LIMIT = 10.0
@@ -110,8 +121,8 @@ class Known:
 
     reason: str
     field: str
-    page: str
-    "What is told there."
+    page: str | tuple[str, ...] | None
+    "What is told there: this, or one of these, or, if `None`, whatever there is."
 
     ours: str
     "What is told here."
@@ -128,7 +139,11 @@ class Known:
         """
         return (
             self.field == difference.field
-            and self.page == difference.page
+            and (
+                self.page is None
+                or difference.page == self.page
+                or (isinstance(self.page, tuple) and difference.page in self.page)
+            )
             and self.ours == difference.ours
             and self.peer in (None, difference.peer)
             and (self.steps is None or difference.number in self.steps)
@@ -141,14 +156,21 @@ class ScriptedPeer:
     with camelCase names are the verbs of the scripts.
     """
 
-    def __init__(self, connection: type[RTCPeerConnection]) -> None:
-        self.pc = connection(RTCConfiguration(iceServers=[]))
+    def __init__(self, connection: type[RTCPeerConnection], trickles: bool) -> None:
+        self.pc = connection(RTCConfiguration(iceServers=[], iceTrickle=trickles))
+        self.__candidates: list[RTCIceCandidate] = []
         self.__created: dict[str, RTCSessionDescription] = {}
         self.__described: dict[str, RTCSessionDescription] = {}
+        self.__events: list[str] = []
         self.__needed = 0
         self.__other = self
         self.__tracks: list[MediaStreamTrack] = []
-        self.pc.on("negotiationneeded", self.__count)
+        self.__trickles = trickles
+        pc = self.pc
+        pc.on("icecandidate", self.__on_candidate)
+        pc.on("icegatheringstatechange", lambda: self.__note(pc.iceGatheringState))
+        pc.on("iceconnectionstatechange", lambda: self.__note(pc.iceConnectionState))
+        pc.on("negotiationneeded", self.__count)
 
     async def hang_up(self) -> None:
         """
@@ -188,7 +210,16 @@ class ScriptedPeer:
             pc.iceConnectionState,
             ", ".join(transceivers),
         ]
-        return dict(zip(FIELDS, values, strict=True))
+        told = dict(zip(FIELDS, values, strict=True))
+        if self.__trickles:
+            told[EVENTS] = " ".join(self.__events)
+        self.__events = []
+        return told
+
+    async def addIceCandidates(self) -> None:
+        candidates = self.__other.__candidates
+        while candidates:
+            await self.pc.addIceCandidate(candidates.pop(0))
 
     async def addTrack(self, kind: str) -> None:
         track = AudioStreamTrack() if kind == "audio" else VideoStreamTrack()
@@ -226,6 +257,7 @@ class ScriptedPeer:
         else:
             created = self.__created["offer" if type == "offer" else "answer"]
             await self.pc.setLocalDescription(RTCSessionDescription(created.sdp, type))
+        self.__note("set")
         description = self.pc.localDescription
         if description and type != "rollback":
             self.__described[description.type] = description
@@ -254,16 +286,35 @@ class ScriptedPeer:
     def __count(self) -> None:
         self.__needed += 1
 
+    def __note(self, event: str) -> None:
+        description = self.pc.localDescription
+        has_candidates = description and "a=candidate:" in description.sdp
+        word = f"{event}{'+' if has_candidates else '-'}"
+        if self.__events[-1:] != [word]:
+            self.__events.append(word)
+
+    def __on_candidate(self, candidate: RTCIceCandidate | None) -> None:
+        if candidate is None:
+            self.__note("none")
+            return
+        self.__candidates.append(candidate)
+        self.__note("candidate" if candidate.candidate else "end")
+
 
 async def trace(
     network: Network,
     steps: Sequence[str],
+    trickles: bool = False,
     connection: type[RTCPeerConnection] = RTCPeerConnection,
 ) -> list[Row]:
     """
     Follow a script, and return what each step led to.
+
+    :param trickles: Whether the peers trickle.
     """
-    peers = {name: ScriptedPeer(network.at(name, connection)) for name in PEERS}
+    peers = {
+        name: ScriptedPeer(network.at(name, connection), trickles) for name in PEERS
+    }
     for one, other in itertools.permutations(peers.values()):
         one.meet(other)
     pcs = [x.pc for x in peers.values()]
@@ -277,7 +328,7 @@ async def trace(
             outcomes = await asyncio.gather(*calls)
             # What never ends is seen in the states.
             with contextlib.suppress(TimeoutError):
-                await until(lambda: not is_under_way(pcs), LIMIT)
+                await until(lambda: not is_under_way(pcs, trickles), LIMIT)
             await asyncio.sleep(SETTLING)
             states = [peers[name].tell() for name in PEERS]
             rows.append(Row(step, " & ".join(outcomes), *states))
@@ -286,12 +337,14 @@ async def trace(
     return rows
 
 
-def is_under_way(pcs: Sequence[RTCPeerConnection]) -> bool:
+def is_under_way(pcs: Sequence[RTCPeerConnection], trickles: bool) -> bool:
     """
-    Whether peers gather, or both know of each other and are not connected yet.
+    Whether peers gather, or both know of each other and are not connected yet, though
+    they need not wait for a step which passes candidates on.
     """
     return any(x.iceGatheringState == "gathering" for x in pcs) or (
-        all(x.signalingState == "stable" and x.currentLocalDescription for x in pcs)
+        not trickles
+        and all(x.signalingState == "stable" and x.currentLocalDescription for x in pcs)
         and any(x.iceConnectionState in UNDER_WAY for x in pcs)
     )
 
@@ -302,7 +355,7 @@ def differences(page: Sequence[Row], ours: Sequence[Row]) -> list[Difference]:
     """
     found = []
     for number, (there, here) in enumerate(zip(page, ours, strict=True), start=1):
-        fields = [("", "outcome"), *itertools.product(PEERS, FIELDS)]
+        fields = [("", "outcome"), *itertools.product(PEERS, here.alice)]
         for peer, field in fields:
             one, other = there.get(peer, field), here.get(peer, field)
             if one != other and there.ranked(peer, field) != here.ranked(peer, field):
@@ -321,7 +374,7 @@ def table(page: Sequence[Row], ours: Sequence[Row]) -> str:
         for peer in PEERS:
             values = [
                 beside(there.get(peer, field), here.get(peer, field))
-                for field in FIELDS
+                for field in here.alice
             ]
             lines.append(f"   {peer:5} " + " | ".join(values))
     return "\n".join(lines)
