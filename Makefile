@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench clean demo lint test video-call
+.PHONY: bench clean demo dist docs lint test video-call
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,8 +25,26 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs out/docs
+
+# Both archives are tried as a user has them: installed from the index's packages alone,
+# and run from where the sources are not.
+dist: $(READY)
+	rm -rf build dist out/dist *.egg-info
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/archives.py dist/*
+	set -e; for archive in dist/*; do \
+		rm -rf out/dist; \
+		$(BIN)/python -m venv out/dist; \
+		out/dist/bin/pip install --quiet "$$archive"; \
+		(cd out/dist && bin/python -I ../../tests/smoke.py); \
+	done
+	rm -rf out/dist
+
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist out/docs *.egg-info

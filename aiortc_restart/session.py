@@ -103,6 +103,18 @@ class Session(SectionReader):
         self._stable: AgreedState | None = None
         self._step: Step | None = None
 
+    @property
+    def signalingState(self) -> str:
+        """
+        The current signaling state.
+
+        Possible values: `"stable"`, `"have-local-offer"`, `"have-remote-offer"`,
+        `"have-local-pranswer"`, `"have-remote-pranswer"`, `"closed"`.
+
+        When the state changes, the `"signalingstatechange"` event is fired.
+        """
+        return super().signalingState
+
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
         if event == "track" and self._step is not None:
             self._step.tracks += args
