@@ -9,7 +9,7 @@ and then restarts which meet.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import aiortc
+from aiortc import rtcicetransport
 from aiortc.exceptions import OperationError
 
 from aiortc_restart import (
@@ -20,7 +20,7 @@ from aiortc_restart import (
     RTCSessionDescription,
 )
 
-Message = RTCSessionDescription | aiortc.RTCIceCandidate
+Message = RTCSessionDescription | rtcicetransport.RTCIceCandidate
 Send = Callable[[Message], Awaitable[None]]
 "Sends to the peer, in the order of the calls."
 
