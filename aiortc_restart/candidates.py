@@ -59,7 +59,8 @@ class CandidateKeeper(TransportOwner):
         await asyncio.gather(
             *(
                 self._add_held_candidate(
-                    transport, RTCIceCandidate(**vars(x), usernameFragment=username)
+                    transport,
+                    RTCIceCandidate(**{**vars(x), "usernameFragment": username}),
                 )
                 for x in named
             )

@@ -126,7 +126,12 @@ class SectionReader(CandidateKeeper):
         for transport, media in sections.items():
             if media.ice is None:
                 continue
-            named = candidates.named_candidates(media)
+            # Those which were held for it are on their way already.
+            named = [
+                x
+                for x in candidates.named_candidates(media)
+                if getattr(x, "usernameFragment", None) is None
+            ]
             if named:
                 self._tasks.create(
                     self._add_named_candidates(transport, media, named), "resolve names"
