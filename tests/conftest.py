@@ -4,6 +4,7 @@ Asynchronous tests run in virtual time if they ask for the `network`, else in re
 
 import gc
 import inspect
+import signal
 
 import pytest
 
@@ -17,6 +18,13 @@ def network() -> Network:
     A simulated network with two hosts, "alice" and "bob".
     """
     return two_hosts()
+
+
+def pytest_configure() -> None:
+    # What runs in the background inherits that it is ignored, and so would the programs
+    # which tests interrupt.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

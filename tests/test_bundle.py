@@ -4,6 +4,7 @@ section 3.5.1, RFC 9143 section 7).
 """
 
 import asyncio
+import dataclasses
 import re
 
 import pytest
@@ -197,6 +198,7 @@ async def test_trickled_candidate(network: Network) -> None:
         offer = await offered(pair.offerer, iceRestart=True)
         await pair.answerer.setRemoteDescription(as_libwebrtc(offer))
         (candidate, *_) = candidates(offer)
+        candidate = dataclasses.replace(candidate, port=4444)
         await pair.answerer.addIceCandidate(candidate)
         shown = candidates(pair.answerer.remoteDescription)
         assert [x.sdpMid for x in shown] == ["0", "0"]
