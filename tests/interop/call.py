@@ -19,7 +19,7 @@ from .media import Clip
 from .post import Candidate, Disorder, Post
 from .remote import RemoteCrashedError, RemoteError, RemotePeer
 
-LIMIT = 30.0
+LIMIT = 60.0
 "Seconds which a step of a call may take."
 
 POLL_INTERVAL = 0.05

@@ -25,7 +25,7 @@ from examples.perfect_negotiation import PerfectNegotiation
 from ..calls import ice_transport, path, ufrag_of
 from .remote import Message, RemotePeer
 
-LIMIT = 20.0
+LIMIT = 60.0
 "Seconds which a round may take."
 
 POLL_INTERVAL = 0.02
