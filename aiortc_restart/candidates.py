@@ -159,8 +159,8 @@ class CandidateKeeper(TransportOwner):
         generation, and return the transports that are to have it (webrtc-pc
         #dom-peerconnection-addicecandidate).
 
-        :raises OperationError: if the remote description has no such m-section, or
-                                another generation in it.
+        :raises OperationError: if the remote description has no such m-section and the
+                                candidate names no generation, or one that cannot be.
         """
         descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
         username = getattr(candidate, "usernameFragment", None)

@@ -98,9 +98,10 @@ class RTCPeerConnection(Session):
 
         :raises InvalidStateError: if the connection is closed.
         :raises OperationError: if the candidate names no generation and the remote
-                                description lacks its m-section, or has another
-                                generation in it (webrtc-pc
-                                #dom-peerconnection-addicecandidate).
+                                description lacks its m-section (webrtc-pc
+                                #dom-peerconnection-addicecandidate), or names one that
+                                cannot be (RFC 8839 section 5.4), or is too big to be
+                                held.
         :raises ValueError: if the candidate has neither `sdpMid` nor `sdpMLineIndex`.
         """
         if candidate is not None and not is_end_of_candidates(candidate):

@@ -13,9 +13,11 @@ from aioice.ice import StunProtocol
 from aiortc import RTCSessionDescription
 from aiortc.exceptions import OperationError
 
-from aiortc_restart import RTCIceCandidate, RTCPeerConnection
+from aiortc_restart import RTCIceCandidate, RTCIceTransport, RTCPeerConnection
+from aiortc_restart.ice import create_credentials
 from aiortc_restart.negotiation.held import HOLDING_TIME
 
+from .agents import make_gatherer
 from .calls import Unbundled, answered, ice_transport, offered, sections, ufrag_of
 from .network import Network
 from .test_add_ice_candidate import add_audio, known, without_candidates
@@ -255,6 +257,26 @@ async def test_end_overtakes(network: Network) -> None:
         generation = ice_transport(pair.answerer).generations[-1]
         assert [x.port for x in generation.connection.remote_candidates] == [1025]
         await pair.offerer.setRemoteDescription(await answered(pair.answerer, offer))
+
+
+async def test_failed_description(network: Network) -> None:
+    """
+    A description which fails ends no candidates, not for the state either.
+    """
+    gatherer = make_gatherer(network, "bob", trickle=True)
+    transport = network.at("bob", RTCIceTransport)(gatherer)
+    generation = transport.generations[0]
+    before = generation.remote_state
+    transport.prepare()
+    transport.describe_remote(create_credentials())
+    await transport.addRemoteCandidate(None)
+    assert generation.remote_state != before
+    transport.revert()
+    assert generation.remote_state == before
+    await gatherer.gather()
+    generation._checked = True
+    assert not generation.done
+    await transport.stop()
 
 
 # What is held

@@ -230,8 +230,8 @@ class Connection(PathConnection):
     def sort_check_list(self) -> None:
         super().sort_check_list()
         if self.dead_path is not None:
-            # One pair is checked at a time, so what leads the same way comes later. The
-            # base gives all addresses of a host one priority.
+            # One pair is checked at a time, so what leads the same way comes later,
+            # whatever its priority.
             local, remote = self.dead_path
             self._pairs.sort(
                 key=lambda x: (x.local_addr[0] == local) + (x.remote_addr[0] == remote)

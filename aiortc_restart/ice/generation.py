@@ -37,7 +37,7 @@ and Chromium leaves alone what it learns of from a check, in the same way.
 LAST_ANSWER = 0.05
 "How long at least, in seconds, a path that is left has to show that it works."
 
-RemoteState = tuple[aiortc.RTCIceParameters | None, bool, RemoteCandidates]
+RemoteState = tuple[aiortc.RTCIceParameters | None, bool, bool, RemoteCandidates]
 "What descriptions have said of the peer."
 
 
@@ -232,11 +232,21 @@ class IceGeneration:
         """
         What descriptions have said of the peer. It may be set before the checks begin.
         """
-        return self.remote, self._remote_candidates_end, self.connection.remotes
+        return (
+            self.remote,
+            self._remote_candidates_end,
+            self._remote_candidates_known,
+            self.connection.remotes,
+        )
 
     @remote_state.setter
     def remote_state(self, value: RemoteState) -> None:
-        self.remote, self._remote_candidates_end, self.connection.remotes = value
+        (
+            self.remote,
+            self._remote_candidates_end,
+            self._remote_candidates_known,
+            self.connection.remotes,
+        ) = value
 
     @property
     def selectable(self) -> bool:
@@ -566,7 +576,7 @@ class IceGeneration:
             self.owner.generation_settled(self)
 
     def _tell_found(self, candidate: RTCIceCandidate) -> None:
-        if self.owner is not None and not self._superseded:
+        if self.owner is not None:
             self.owner.generation_found(self, candidate)
 
     async def _confirm_nomination(self) -> None:

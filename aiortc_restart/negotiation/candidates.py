@@ -124,12 +124,11 @@ def place_of(
     descriptions: Sequence[SessionDescription],
 ) -> Place:
     """
-    Return the place of a candidate.
+    Return the place of a candidate, which :func:`belongs` to the descriptions if it
+    names a generation.
 
     :param index: Which m-section it is of: :func:`section_of`.
     :param descriptions: The remote descriptions in force, the pending one first.
-
-    :raises OperationError: if its username fragment is in none of them.
     """
     return _place(descriptions, index, getattr(candidate, "usernameFragment", None))
 
@@ -241,15 +240,9 @@ def _place(
     ]
     latest, oldest = said[0][0], said[-1][0]
     wanted = latest if username is None else username
-    sections = [media for name, media in said if name == wanted]
-    if not sections:
-        raise OperationError(
-            f'Cannot add a candidate of ICE generation "{username}": it is in no '
-            "remote description which is in force"
-        )
     return Place(
         mid=mid,
-        sections=sections,
+        sections=[media for name, media in said if name == wanted],
         decides=_bundle_tag(descriptions[0], mid) == mid,
         named=username is not None,
         restarts=wanted != oldest,

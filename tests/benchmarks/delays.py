@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
-from ..interop.remote import RemotePeer, node_peer
-from .libwebrtc import MISSING, PATIENCE, PROGRAM
+from ..interop.remote import Message, RemotePeer, node_peer
+from .libwebrtc import MISSING, PATIENCE, PROGRAM, hand_over
 
 Address = tuple[str, int]
 
@@ -90,7 +90,7 @@ class Relay:
         """
         Take the descriptions and candidates of one end to the other, in their order.
         """
-        late: asyncio.Queue[tuple[float, dict[str, Any]]] = asyncio.Queue()
+        late: asyncio.Queue[tuple[float, Message]] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._deliver(late, target), name="deliver")
             while True:
@@ -105,17 +105,12 @@ class Relay:
                 late.put_nowait((due, message))
 
     async def _deliver(
-        self, late: asyncio.Queue[tuple[float, dict[str, Any]]], target: RemotePeer
+        self, late: asyncio.Queue[tuple[float, Message]], target: RemotePeer
     ) -> None:
         while True:
             due, message = await late.get()
             await asyncio.sleep(due - time.perf_counter())
-            if message["event"] == "candidate":
-                await target.call("addCandidate", candidate=message["candidate"])
-            else:
-                await target.call("accept", type=message["type"], sdp=message["sdp"])
-                if message["type"] == "offer":
-                    await target.call("describe")
+            await hand_over(message, target)
 
     async def _open(self, behind: Address) -> Address:
         if behind not in self.ports:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..interop.remote import RemotePeer, missing, node_peer
+from ..interop.remote import Message, RemotePeer, missing, node_peer
 from ..netns.lab import Lab
 
 PROGRAM = Path(__file__).with_suffix(".js")
@@ -128,13 +128,19 @@ async def carry(source: RemotePeer, target: RemotePeer) -> None:
     Take the descriptions and candidates of one end to the other.
     """
     while True:
-        message = await source.messages.get()
-        if message["event"] == "candidate":
-            await target.call("addCandidate", candidate=message["candidate"])
-        else:
-            await target.call("accept", type=message["type"], sdp=message["sdp"])
-            if message["type"] == "offer":
-                await target.call("describe")
+        await hand_over(await source.messages.get(), target)
+
+
+async def hand_over(message: Message, target: RemotePeer) -> None:
+    """
+    Have an end take a description or a candidate.
+    """
+    if message["event"] == "candidate":
+        await target.call("addCandidate", candidate=message["candidate"])
+    else:
+        await target.call("accept", type=message["type"], sdp=message["sdp"])
+        if message["type"] == "offer":
+            await target.call("describe")
 
 
 @contextlib.contextmanager

@@ -2,19 +2,11 @@
 // `../interop/lines.js` tells, with what to evaluate and what to click on.
 "use strict";
 
-const { PREFERENCES, messageOf } = require("../interop/preferences.js");
-const puppeteer = require("../interop/node_modules/puppeteer-core");
+const { openPage } = require("../interop/open_firefox.js");
 const { serve, write } = require("../interop/lines.js");
 
 async function main([executablePath, url]) {
-  const browser = await puppeteer.launch({
-    browser: "firefox",
-    executablePath,
-    extraPrefsFirefox: PREFERENCES,
-    headless: true,
-  });
-  const tab = await browser.newPage();
-  tab.on("pageerror", (error) => write({ event: "error", error: messageOf(error) }));
+  const { browser, tab } = await openPage(executablePath);
   tab.on("console", (message) => {
     if (message.type() === "error") {
       write({ event: "error", error: message.text() });

@@ -4,19 +4,11 @@
 
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
-const puppeteer = require("puppeteer-core");
 const { serve, write } = require("./lines.js");
-const { PREFERENCES, messageOf } = require("./preferences.js");
+const { openPage } = require("./open_firefox.js");
 
 async function main([executablePath, page]) {
-  const browser = await puppeteer.launch({
-    browser: "firefox",
-    executablePath,
-    extraPrefsFirefox: PREFERENCES,
-    headless: true,
-  });
-  const tab = await browser.newPage();
-  tab.on("pageerror", (error) => write({ event: "error", error: messageOf(error) }));
+  const { browser, tab } = await openPage(executablePath);
   await tab.exposeFunction("emit", write);
   // Media devices exist only in a secure context, which a local file is to Firefox.
   await tab.goto(pathToFileURL(path.join(__dirname, page)).href);

@@ -1,5 +1,8 @@
-// What Firefox is started with, and how its errors are told.
+// How Firefox is started, and how its errors are told.
 "use strict";
+
+const puppeteer = require("puppeteer-core");
+const { write } = require("./lines.js");
 
 const PREFERENCES = {
   "media.autoplay.default": 0,
@@ -25,4 +28,17 @@ function messageOf(error) {
   return error instanceof Error ? error.message.split("\n", 1)[0] : String(error);
 }
 
-module.exports = { PREFERENCES, messageOf };
+/** Start Firefox, and return it and a page which tells of what it has not caught. */
+async function openPage(executablePath) {
+  const browser = await puppeteer.launch({
+    browser: "firefox",
+    executablePath,
+    extraPrefsFirefox: PREFERENCES,
+    headless: true,
+  });
+  const tab = await browser.newPage();
+  tab.on("pageerror", (error) => write({ event: "error", error: messageOf(error) }));
+  return { browser, tab };
+}
+
+module.exports = { openPage };
