@@ -273,6 +273,50 @@ async def test_early_checks(network: Network) -> None:
         assert times["connected"] - arrived == pytest.approx(DELAY, abs=0.001)
 
 
+async def test_round_trips(network: Network) -> None:
+    """
+    One round trip of signaling and one of a check are all that it takes until the
+    offerer has a pair, at first and in each restart, though candidates come behind the
+    descriptions.
+    """
+    network.delay(DELAY)
+    async with trickling(network, DELAY) as (call, channel):
+        for offerer in (call.alice, call.alice, call.bob):
+            began = network.now
+            if offerer.localDescription:
+                offerer.restartIce()
+            negotiating = asyncio.create_task(call.negotiate(offerer))
+            # It has its transport from the first channel on, or the first offer.
+            await until(lambda x=offerer: x.sctp)  # type: ignore[misc]
+            await event(ice_transport(offerer), "selectedcandidatepairchange")
+            assert network.now - began == pytest.approx(4 * DELAY, abs=0.001)
+            await negotiating
+            await until(lambda: channel.readyState == "open")
+            await asyncio.sleep(5)
+
+
+async def test_nothing_to_check(network: Network) -> None:
+    """
+    A connection is `"new"` until a candidate of the peer's is known, from signaling or
+    from a check (webrtc-pc #dom-rtcicetransportstate-checking).
+    """
+    async with trickling(network) as (call, channel):
+        histories = states(call.alice), states(call.bob)
+        kept: list[RTCIceCandidate] = []
+
+        def passes(x: RTCIceCandidate | None) -> bool:
+            kept.extend([x] if x is not None and x.ip == "10.0.1.1" else [])
+            return False
+
+        call.passes = passes
+        await call.negotiate(call.alice)
+        await asyncio.sleep(5)
+        assert [x.ice for x in histories] == [["new"], ["new"]]
+        await call.bob.addIceCandidate(kept[0])
+        await until(lambda: channel.readyState == "open")
+        assert [x.ice[:3] for x in histories] == [["new", "checking", "connected"]] * 2
+
+
 async def test_rolled_back(network: Network) -> None:
     """
     A restart which is rolled back while it gathers tells no more candidates, and the

@@ -274,7 +274,6 @@ class Connection(PathConnection):
     ) -> None:
         _aiortc.forward_relay_errors(protocol)
         self._add_socket(protocol)
-        self._check_new_pairs()
         self._found(candidate)
 
     def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
