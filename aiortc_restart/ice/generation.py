@@ -1,9 +1,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
-import aioice
 import aiortc
 
 from .._aiortc import GatheringOptions, RemoteCandidates
@@ -11,11 +9,11 @@ from .._tasks import Tasks
 from .candidate import (
     RTCIceCandidate,
     RTCPeerConnectionIceErrorEvent,
-    candidate_from_aioice,
-    end_of_candidates,
 )
 from .connection import Connection
+from .gathered import GatheringGeneration
 from .liveness import Liveness
+from .owner import GenerationOwner
 
 logger = logging.getLogger(__name__)
 
@@ -41,52 +39,7 @@ RemoteState = tuple[aiortc.RTCIceParameters | None, bool, bool, RemoteCandidates
 "What descriptions have said of the peer."
 
 
-class GenerationOwner(Protocol):
-    """
-    Who decides which generation carries the call.
-    """
-
-    def generation_changed(self, generation: "IceGeneration") -> None:
-        """It has a nominated pair, another one, or may now be switched to."""
-
-    def generation_found_dead(self, generation: "IceGeneration") -> None:
-        """Its path, which has been left, did not work any more."""
-
-    def generation_lost(self, generation: "IceGeneration") -> None:
-        """It was connected, and cannot send any more."""
-
-    def generation_failed(self, generation: "IceGeneration") -> None:
-        """Its checks have failed, or its deadline has passed."""
-
-    def generation_found(
-        self, generation: "IceGeneration", candidate: RTCIceCandidate
-    ) -> None:
-        """It has gathered another candidate, or the last one if that is empty."""
-
-    def generation_recovered(self, generation: "IceGeneration") -> None:
-        """Its path works again, after it did not."""
-
-    def generation_silence_changed(self, generation: "IceGeneration") -> None:
-        """Its path has fallen silent, or is silent no more."""
-
-    def generation_role_switched(
-        self, generation: "IceGeneration", ice_controlling: bool
-    ) -> None:
-        """It took the other role."""
-
-    def generation_server_failed(
-        self, generation: "IceGeneration", event: RTCPeerConnectionIceErrorEvent
-    ) -> None:
-        """A server has given it no candidate."""
-
-    def generation_settled(self, generation: "IceGeneration") -> None:
-        """It may begin its checks, or has done them, or knows all candidates."""
-
-    def path_in_doubt(self) -> bool:
-        """Whether there is no path that is known to work."""
-
-
-class IceGeneration:
+class IceGeneration(GatheringGeneration):
     """
     One set of local ICE credentials with all that hangs on it: an aioice connection,
     its sockets, its candidates and its tasks (RFC 8445 section 9).
@@ -104,11 +57,9 @@ class IceGeneration:
         options: Callable[[], GatheringOptions],
         trickle: bool = False,
     ) -> None:
-        self.closed = False
-        "Whether its sockets have been given back."
+        super().__init__(connection, options, trickle)
         self.connected = False
         "Whether a pair has been nominated. It stays so when the path is lost."
-        self.connection = connection
         self.failed = False
         "Whether its checks have failed, or its deadline has passed."
         self.in_use = False
@@ -125,26 +76,16 @@ class IceGeneration:
         "Whether connectivity checks have begun."
         self.timeout: float | None = None
         "When it is given up, in seconds from then."
-        self.trickle = trickle
         self._answerer = False
         self._checked = False
         self._checks_left_until: float | None = None
         self._first_check = asyncio.Event()
-        self._gathered = False
         self._kept_sockets = False
         self._liveness: Liveness | None = None
-        self._gathering: asyncio.Task[None] | None = None
-        self._options = options
-        self._options_used: GatheringOptions | None = None
-        self._ready = asyncio.Event()
         self._remote_candidates_end = False
         self._remote_candidates_known = False
-        self._superseded = False
         self._tasks = Tasks(f"{self!r}")
         connection.observer = self
-
-    def __repr__(self) -> str:
-        return f"IceGeneration({self.connection.local_username})"
 
     @property
     def checking(self) -> bool:
@@ -171,51 +112,11 @@ class IceGeneration:
         )
 
     @property
-    def gathered(self) -> bool:
-        return self._gathered
-
-    @property
-    def gathering(self) -> bool:
-        """
-        Whether gathering has begun. It may have ended.
-        """
-        return self._gathering is not None
-
-    @property
-    def local(self) -> aiortc.RTCIceParameters:
-        return aiortc.RTCIceParameters(
-            usernameFragment=self.connection.local_username,
-            password=self.connection.local_password,
-        )
-
-    @property
-    def local_candidates(self) -> list[aiortc.RTCIceCandidate]:
-        return [
-            candidate_from_aioice(x, self.local)
-            for x in self.connection.local_candidates
-        ]
-
-    @property
-    def outdated(self) -> bool:
-        """
-        Whether it gathers, or has gathered, with other servers or another policy than
-        are to be used now.
-        """
-        return self._options_used not in (None, self._options())
-
-    @property
     def remote_candidates_end(self) -> bool:
         """
         Whether no more of the peer's candidates are taken.
         """
         return self._remote_candidates_end
-
-    @property
-    def ready(self) -> bool:
-        """
-        Whether its checks may begin.
-        """
-        return self._ready.is_set() if self.trickle else self._gathered
 
     @property
     def out(self) -> bool:
@@ -267,18 +168,6 @@ class IceGeneration:
         """
         return self._liveness is not None and self._liveness.silent
 
-    @property
-    def unfinished(self) -> bool:
-        """
-        Whether candidates are being gathered that somebody wants.
-        """
-        return (
-            self._gathering is not None
-            and not self._gathered
-            and not self._superseded
-            and not self.closed
-        )
-
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         # None is trickled after end-of-candidates (RFC 8838 section 14).
         if self._remote_candidates_end:
@@ -310,18 +199,6 @@ class IceGeneration:
         await self._tasks.cancel()
         await self.connection.close()
 
-    def begin_gathering(self) -> None:
-        """
-        Gather candidates, unless that has begun.
-        """
-        if self._gathering is None and not self.closed:
-            # The configuration may have changed since the connection was made.
-            self._options_used = self._options()
-            self.connection.use_servers(*self._options_used)
-            self._gathering = asyncio.create_task(
-                self._gather(), name=f"{self!r} gather"
-            )
-
     async def end_remote_candidates(self, named: bool = False) -> None:
         """
         Take note that the peer has no more candidates.
@@ -341,15 +218,6 @@ class IceGeneration:
             await self.connection.add_remote_candidate(None)
         self.remote_candidates_known()
 
-    async def gather(self) -> None:
-        """
-        Gather candidates, once, and wait until they are complete.
-        """
-        self.begin_gathering()
-        if self._gathering is not None:
-            # Who waits may be cancelled; the gathering is shared.
-            await asyncio.shield(self._gathering)
-
     def remote_candidates_known(self) -> None:
         """
         Take note that the peer is not expected to have more candidates. Should some
@@ -357,13 +225,6 @@ class IceGeneration:
         """
         self._remote_candidates_known = True
         self._settle()
-
-    def supersede(self) -> None:
-        """
-        Gather no more, as another one has taken its place. It may still send.
-        """
-        self._superseded = True
-        self.connection.abort_gathering()
 
     def ask(self) -> None:
         """
@@ -439,9 +300,6 @@ class IceGeneration:
 
     # ConnectionObserver
 
-    def candidate_found(self, candidate: aioice.Candidate) -> None:
-        self._tell_found(candidate_from_aioice(candidate, self.local))
-
     def check_received(self) -> None:
         if not self.peer_checked:
             self.peer_checked = True
@@ -480,15 +338,6 @@ class IceGeneration:
     def role_switched(self, ice_controlling: bool) -> None:
         if self.owner is not None:
             self.owner.generation_role_switched(self, ice_controlling)
-
-    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
-        if self.owner is not None and not self._superseded:
-            self.owner.generation_server_failed(self, event)
-
-    def sockets_opened(self) -> None:
-        self._ready.set()
-        if self.trickle:
-            self._settle()
 
     # LivenessObserver
 
@@ -557,23 +406,13 @@ class IceGeneration:
             self._changed()
             self._settle()
 
-    async def _gather(self) -> None:
-        try:
-            await self.connection.gather_candidates()
-        except Exception:
-            if not self.trickle:
-                raise
-            # Nobody waits for it. Without sockets, the checks end at their deadline.
-            logger.exception("%r cannot gather candidates", self)
-            self._ready.set()
-        self._gathered = True
-        if not self.closed:
-            self._tell_found(end_of_candidates(self.local))
-            self._settle()
-
     def _settle(self) -> None:
         if self.owner is not None:
             self.owner.generation_settled(self)
+
+    def _tell_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        if self.owner is not None:
+            self.owner.generation_server_failed(self, event)
 
     def _tell_found(self, candidate: RTCIceCandidate) -> None:
         if self.owner is not None:
