@@ -285,7 +285,7 @@ async def open_port(lab: Lab, nat: dict[Address, Nat], behind: Address) -> Addre
     Give a socket behind the NAT a port, in place of one that it may have.
     """
     if behind in nat:
-        nat[behind].transport.close()
+        nat.pop(behind).transport.close()
     with lab.host("server"):
         _, nat[behind] = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: Nat(nat, behind), local_addr=(lab.address("server", "wifi"), 0)
