@@ -13,11 +13,17 @@ from .candidate import RTCPeerConnectionIceErrorEvent
 from .gathering import MAX_LOCAL_PREFERENCE, Gathering
 from .inbox import Inbox
 from .path import PathConnection
-from .stun import StunProtocol
+from .stun import Address, StunProtocol
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
 MAX_REMOTE_CANDIDATES = 100
+
+# How many checks may wait for their answers: as many as may wait for ours in the base.
+MAX_LATE_ANSWERS = aioice.ice.MAX_EARLY_CHECKS
+
+LateAnswer = tuple[aioice.ice.StunProtocol, aioice.stun.Message, Address]
+"To whom it goes, and by which socket."
 
 # How far apart checks begin, in seconds: that of the base (RFC 8445 section 14.2).
 PACING = 0.02
@@ -33,6 +39,9 @@ class ConnectionObserver(Protocol):
 
     def check_received(self) -> None:
         """An authenticated check of the peer has arrived."""
+
+    def check_is_early(self) -> bool:
+        """Tell whether its answer is to wait until the credentials are known."""
 
     def checks_left(self) -> bool:
         """Tell whether it is the peer's turn to check other pairs."""
@@ -74,10 +83,14 @@ class Connection(PathConnection):
         self.dead_path: tuple[str, str] | None = None
         "The addresses, ours and the peer's, of a path which is known to be dead."
         self.observer: ConnectionObserver | None = None
+        self.overtakes = False
+        "Whether checks may overtake candidates while the peer has another path."
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
         self._last_check = float("-inf")
         self._left_pair: aioice.ice.CandidatePair | None = None
+        self._is_early = False
+        self._late_answers: dict[tuple[bytes, Address], LateAnswer] = {}
         self._servers: tuple[IceServer, ...] = ()
 
     async def add_remote_candidate(
@@ -90,6 +103,14 @@ class Connection(PathConnection):
         ):
             await super().add_remote_candidate(remote_candidate)
             self._check_new_pairs()
+
+    def answer_checks(self) -> None:
+        """
+        Answer the checks which were early.
+        """
+        answers, self._late_answers = self._late_answers, {}
+        for protocol, message, addr in answers.values():
+            protocol.send_stun(message, addr)
 
     def abort_gathering(self) -> None:
         """
@@ -112,10 +133,7 @@ class Connection(PathConnection):
             # To the base, it is nominated when it has succeeded.
             nominate = pair.remote_nominated = True
         request = super().build_request(pair, nominate)
-        # The preference is that of the local candidate (RFC 8445 section 7.1.1).
-        request.attributes["PRIORITY"] = candidate_priority(
-            pair.component, "prflx", pair.local_candidate.priority >> 8 & 0xFFFF
-        )
+        request.attributes["PRIORITY"] = self._priority_of(pair)
         return request
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
@@ -223,7 +241,9 @@ class Connection(PathConnection):
         self._deliveries += 1
         self._messages += 1
         early = len(self._early)
+        self._is_early = self.observer is not None and self.observer.check_is_early()
         super().request_received(message, addr, protocol)
+        self._is_early = False
         if self.observer is not None and len(self._early) != early:
             self.observer.check_received()
 
@@ -251,6 +271,19 @@ class Connection(PathConnection):
         """
         self._servers = servers
         self._set_policy(policy, next((x for x in servers if x.scheme != "stun"), None))
+
+    def withholds(
+        self,
+        protocol: aioice.ice.StunProtocol,
+        message: aioice.stun.Message,
+        addr: Address,
+    ) -> bool:
+        if self._is_early and message.message_class == aioice.stun.Class.RESPONSE:
+            self._late_answers[message.transaction_id, addr] = protocol, message, addr
+            if len(self._late_answers) > MAX_LATE_ANSWERS:
+                del self._late_answers[next(iter(self._late_answers))]
+            return True
+        return super().withholds(protocol, message, addr)
 
     # GatheringObserver
 
@@ -312,6 +345,20 @@ class Connection(PathConnection):
         self._add_local_candidate(candidate)
         if self.observer is not None:
             self.observer.candidate_found(candidate)
+
+    def _priority_of(self, pair: aioice.ice.CandidatePair) -> int:
+        """
+        Return the priority by which the peer is to rank what it learns from a check.
+        """
+        local = pair.local_candidate
+        if self.overtakes and pair.remote_candidate.type in ("host", "relay"):
+            # RFC 8445 section 7.1.1 has that of a peer-reflexive candidate. For good,
+            # libwebrtc does not check what ranks lower than its old pair, though it is
+            # told later what the candidate is. Nor does this prefer a way which leads
+            # through a NAT: that would be found on the way to another type.
+            return local.priority
+        # The preference is that of the local candidate.
+        return candidate_priority(pair.component, "prflx", local.priority >> 8 & 0xFFFF)
 
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:

@@ -282,7 +282,9 @@ class IceGeneration(GatheringGeneration):
         self.connection.remote_is_lite = True
         self.connection.remote_username = remote.usernameFragment
         self.connection.remote_password = remote.password
+        self.connection.overtakes = self.restart and self.trickle
         self._kept_sockets = kept_sockets
+        self.connection.answer_checks()
         self._tasks.create(self._connect(), "connect")
         self._tasks.create(self._watch(), "watch")
 
@@ -299,6 +301,12 @@ class IceGeneration(GatheringGeneration):
         self._tasks.create(self._expire(), "expire")
 
     # ConnectionObserver
+
+    def check_is_early(self) -> bool:
+        # RFC 8445 section 7.3 has it answered at once. A controlling peer nominates the
+        # pair then, and may close its old sockets (Firefox), on which we have to send
+        # until its answer is here. Where they do not work there is nothing to lose.
+        return self.restart and not self.started and not self._path_in_doubt
 
     def check_received(self) -> None:
         if not self.peer_checked:
@@ -398,7 +406,7 @@ class IceGeneration(GatheringGeneration):
                 # The pair was valid, and then it could not be nominated.
                 await self.connection.close()
             elif self.owner is not None:
-                logger.info("%r failed: %s", self, exc or "timed out")
+                logger.info("%r failed: %s", self, str(exc) or "timed out")
                 self.failed = True
                 self.owner.generation_failed(self)
         else:

@@ -24,6 +24,16 @@ How long, in seconds, a generation still receives when it does not send any more
 (RFC 8445 section 8.3.1).
 """
 
+LONGEST_RETIREMENT = 10.0
+"""
+How long, in seconds, it does so when the peer still sends on it. A peer which has
+learned of the new pair from a check only may rank it lower than its own, and stay with
+that one as long as it is answered (libwebrtc).
+"""
+
+LULL = 0.5
+"For how long, in seconds, nothing comes where the peer does not send any more."
+
 MAX_RETIRED = 2
 """
 How many generations may wait for their end, however fast the restarts come. A restart
@@ -205,10 +215,31 @@ class GenerationKeeper(BaseIceTransport):
     async def _refuse_send(self, data: bytes) -> None:
         raise ConnectionError("Cannot send data, RTCIceTransport is closed")
 
+    def _await_lull(
+        self, generation: IceGeneration, end: float, seen: int | None = None
+    ) -> None:
+        """
+        Close a retired generation when nothing comes on it any more.
+
+        :param end: The loop's time at which it is closed in any case, in seconds.
+        :param seen: How many datagrams had come when this was asked the last time.
+        """
+        loop = asyncio.get_running_loop()
+        count = generation.connection.data_count
+        if seen == count or loop.time() >= end:
+            self._close(generation)
+            return
+        # Without answers the peer leaves its pair, and nothing is lost when that ends.
+        generation.connection.mute = seen is not None
+        self._retired[generation] = loop.call_later(
+            LULL, self._await_lull, generation, end, count
+        )
+
     def _retire(self, generation: IceGeneration) -> None:
         loop = asyncio.get_running_loop()
+        end = loop.time() + LONGEST_RETIREMENT
         self._retired[generation] = loop.call_later(
-            RETIREMENT_DELAY, self._close, generation
+            RETIREMENT_DELAY - LULL, self._await_lull, generation, end
         )
         for oldest in list(self._retired)[:-MAX_RETIRED]:
             self._retired[oldest].cancel()

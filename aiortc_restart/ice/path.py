@@ -62,6 +62,8 @@ class PathConnection(_aiortc.Connection):
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
         self.listener: PathListener | None = None
+        self.mute = False
+        "Whether it neither checks nor answers checks any more. Data still comes in."
         self.round_trip = 0.0
         "About how long it takes to be answered on the selected pair, in seconds."
         self.signs = 0
@@ -296,6 +298,17 @@ class PathConnection(_aiortc.Connection):
             await pair.protocol.send_data(data, pair.remote_addr)
         except OSError as exc:
             pair.protocol.error_received(exc)
+
+    def withholds(
+        self,
+        protocol: aioice.ice.StunProtocol,
+        message: aioice.stun.Message,
+        addr: tuple[str, int],
+    ) -> bool:
+        """
+        Tell whether something is not to be sent, or not yet.
+        """
+        return self.mute
 
     # Private
 

@@ -54,6 +54,8 @@ class StunProtocol(aioice.ice.StunProtocol):
         self.receiver.send_failed(self, exc)
 
     def send_stun(self, message: aioice.stun.Message, addr: Address) -> None:
+        if self.receiver.withholds(self, message, addr):
+            return
         self._destination = addr
         try:
             super().send_stun(message, addr)
