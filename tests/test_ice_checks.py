@@ -25,7 +25,7 @@ from .agents import (
 from .calls import ice_transport
 from .calls import switched as switched_calls
 from .network import Network
-from .probes import error_codes, open_prober
+from .probes import checks, error_codes, open_prober
 from .utils import connected_pair, negotiate, until
 
 # Checks of another generation
@@ -126,6 +126,22 @@ async def test_no_errors_in_restarts(network: Network, delay: float) -> None:
             peers.reverse()
         await asyncio.sleep(10)
         assert error_codes(network) == set()
+
+
+async def test_priority_without_trickle(network: Network) -> None:
+    """
+    In restarts, too, checks have the priority of a peer-reflexive candidate where the
+    peer has all candidates before.
+    """
+    # RFC 8445 section 7.1.1
+    async with connected_transports(network) as (alice, bob):
+        for _ in range(2):
+            await restart(alice, bob)
+            for transport in (alice, bob):
+                sent = checks(network, current(transport))
+                messages = [x.message for x in sent if x.message is not None]
+                types = {x.attributes["PRIORITY"] >> 24 for x in messages}
+                assert types == {110}
 
 
 # Half a restart: a libwebrtc offerer checks its new socket against our old one

@@ -10,9 +10,10 @@ from aiortc import RTCSessionDescription
 
 from aiortc_restart import RTCConfiguration, RTCIceCandidate
 
+from .agents import current
 from .calls import ice_transport, offered, peers, ufrag_of
 from .network import Network
-from .probes import stun_server
+from .probes import checks, stun_server
 from .trickling import trickling
 from .utils import connected_pair, event, states, until
 
@@ -271,6 +272,43 @@ async def test_early_checks(network: Network) -> None:
         times = {x[0]: x[2] for x in history}
         assert times["checking"] == pytest.approx(began)
         assert times["connected"] - arrived == pytest.approx(DELAY, abs=0.001)
+
+
+async def test_priority_of_checks(network: Network) -> None:
+    """
+    In a restart, a check ranks an unknown candidate of ours as the candidate itself
+    does, as libwebrtc prunes what ranks lower than its old pair; but not in a first
+    connection.
+    """
+    # RFC 8445 section 7.1.1
+    async with trickling(network) as (call, channel):
+        known: list[RTCIceCandidate | None] = []
+        call.alice.on("icecandidate", known.append)
+        for overtaking in (False, True):
+            if overtaking:
+                call.alice.restartIce()
+            network.cut("bob")
+            await call.negotiate(call.alice)
+            name = ufrag_of(call.bob.localDescription)
+            for number, kind in enumerate(["relay", "srflx"], start=3):
+                line = f"candidate:9 1 udp 9 10.0.9.{number} 9 typ {kind}"
+                message = {"candidate": line, "sdpMid": "0", "usernameFragment": name}
+                await call.alice.addIceCandidate(RTCIceCandidate.fromJSON(message))
+            await asyncio.sleep(1)
+            priority = next(x.priority for x in known if x is not None)
+            reflexive = 110 << 24 | priority & 0xFFFFFF
+            expected = priority if overtaking else reflexive
+            sent = checks(network, current(ice_transport(call.alice)))
+            assert {
+                (x.destination[0], x.message.attributes["PRIORITY"])  # type: ignore[union-attr]
+                for x in sent
+            } == {
+                ("10.0.2.1", expected),
+                ("10.0.9.3", expected),
+                ("10.0.9.4", expected),
+            }
+            network.heal()
+            await until(lambda: channel.readyState == "open")
 
 
 async def test_round_trips(network: Network) -> None:

@@ -351,11 +351,10 @@ class Connection(PathConnection):
         Return the priority by which the peer is to rank what it learns from a check.
         """
         local = pair.local_candidate
-        if self.overtakes and pair.remote_candidate.type in ("host", "relay"):
+        if self.overtakes:
             # RFC 8445 section 7.1.1 has that of a peer-reflexive candidate. For good,
             # libwebrtc does not check what ranks lower than its old pair, though it is
-            # told later what the candidate is. Nor does this prefer a way which leads
-            # through a NAT: that would be found on the way to another type.
+            # told later what the candidate is.
             return local.priority
         # The preference is that of the local candidate.
         return candidate_priority(pair.component, "prflx", local.priority >> 8 & 0xFFFF)

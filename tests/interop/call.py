@@ -87,7 +87,6 @@ class Call:
         self.__accepted: dict[str, asyncio.Event] = {}
         self.__carrier: asyncio.Task[None] | None = None
         self.__trickled: dict[str, set[int]] = {}
-        self.__disorder = disorder
         if disorder is not None:
             seed, prompt = disorder.seed, disorder.prompt
             self.posts = {
@@ -360,8 +359,6 @@ class Call:
             await self.remote.call("describe")
 
     async def __receive(self, type: str, sdp: str) -> None:
-        if type == "answer" and self.__disorder and self.__disorder.answers_last:
-            await self.posts["remote"].arrived()
         self.descriptions.append(Description("remote", type, sdp))
         await self.pc.setRemoteDescription(
             aiortc.RTCSessionDescription(sdp=sdp, type=type)

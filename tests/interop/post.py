@@ -29,9 +29,6 @@ class Disorder:
     seed: int
     "Of what happens to each message."
 
-    answers_last: bool = False
-    "Whether the other end's answers come after the candidates which it was sent."
-
     prompt: bool = False
     "Whether the other end has what it is sent at once, and once."
 
