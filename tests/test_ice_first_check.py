@@ -27,15 +27,12 @@ from .agents import (
 )
 from .calls import answered, ice_transport, offered
 from .calls import switched as switched_calls
-from .network import Address, Network
+from .network import Network
 from .probes import checks, is_request, open_prober
 from .utils import connected_pair, states, until
 
 WAIT = 1.5
 "How long, in seconds, an answerer leaves the first check to the offerer."
-
-CHECKS_TIME = 3.0
-"How long it leaves the others to it when it trickles."
 
 
 def first_check(network: Network, transport: RTCIceTransport) -> float | None:
@@ -328,32 +325,6 @@ async def test_controlled_side_follows_the_nomination(network: Network) -> None:
         )
         await until(lambda: len(selected) == 1, timeout=0.1)
         assert (selected[0].remote.ip, selected[0].remote.port) == prober.address
-        prober.close()
-
-
-async def test_trickled_checks_are_the_offerers(network: Network) -> None:
-    """
-    An answerer which trickles leaves the checks of other pairs to the offerer, too, as
-    that may not know its candidates yet, but not for ever.
-    """
-    async with connected_transports(network) as (alice, bob):
-        bob.iceGatherer.trickle = True  # type: ignore[attr-defined]
-        offer = await offer_restart(alice)
-        await answer_restart(bob, offer)
-        generation = current(bob)
-
-        def checked() -> set[Address]:
-            return {x.destination for x in checks(network, generation)}
-
-        prober = await open_prober(network, "alice", str(offer.parameters.password))
-        username = f"{fragment(generation)}:{offer.parameters.usernameFragment}"
-        key = str(generation.local.password)
-        await prober.check(socket_address(generation), username, key, ICE_CONTROLLING=1)
-        await asyncio.sleep(CHECKS_TIME - 0.1)
-        assert checked() == {prober.address}
-        await asyncio.sleep(0.2)
-        (candidate,) = offer.candidates
-        assert checked() == {prober.address, (candidate.ip, candidate.port)}
         prober.close()
 
 

@@ -118,18 +118,6 @@ class Connection(aioice.Connection):
         if self._early_checks_done:
             self._check_periodic()
 
-    def _check_periodic(self) -> bool:
-        # The peer's checks trigger ours all the same.
-        if self._leaves_checks() and not self._check_list_done:
-            return True
-        return super()._check_periodic()
-
-    def _leaves_checks(self) -> bool:
-        """
-        Hook: whether pairs are checked only when the peer has checked them.
-        """
-        return False
-
     @property
     def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY

@@ -43,9 +43,6 @@ class ConnectionObserver(Protocol):
     def check_is_early(self) -> bool:
         """Tell whether its answer is to wait until the credentials are known."""
 
-    def checks_left(self) -> bool:
-        """Tell whether it is the peer's turn to check other pairs."""
-
     def connection_closing(self) -> None:
         """No more data can be sent: consent expired, or the connection is closed."""
 
@@ -362,6 +359,3 @@ class Connection(PathConnection):
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:
             self.observer.pair_selected()
-
-    def _leaves_checks(self) -> bool:
-        return self.observer is not None and self.observer.checks_left()

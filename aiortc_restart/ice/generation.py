@@ -25,13 +25,6 @@ An answerer that checks first reaches Chromium before the answer does, and Chrom
 leaves the new pairs alone for as long as its old one is healthy.
 """
 
-PEER_CHECKS_TIME = 3.0
-"""
-How long, in seconds, an answerer that trickles leaves the other checks of a restart to
-the offerer, too, when it has sent one: what it does not know yet may be its candidates,
-and Chromium leaves alone what it learns of from a check, in the same way.
-"""
-
 LAST_ANSWER = 0.05
 "How long at least, in seconds, a path that is left has to show that it works."
 
@@ -78,7 +71,6 @@ class IceGeneration(GatheringGeneration):
         "When it is given up, in seconds from then."
         self._answerer = False
         self._checked = False
-        self._checks_left_until: float | None = None
         self._first_check = asyncio.Event()
         self._kept_sockets = False
         self._liveness: Liveness | None = None
@@ -315,13 +307,6 @@ class IceGeneration(GatheringGeneration):
             self._changed()
             self._settle()
 
-    def checks_left(self) -> bool:
-        return (
-            self._checks_left_until is not None
-            and asyncio.get_running_loop().time() < self._checks_left_until
-            and not self._path_in_doubt
-        )
-
     def connection_closing(self) -> None:
         if not self.lost:
             self.lost = True
@@ -396,9 +381,6 @@ class IceGeneration(GatheringGeneration):
                     await (self._ready.wait() if self.trickle else self.gather())
                 if not self._kept_sockets and self._waits_for_peer:
                     await self._wait_for_peer()
-                    if self.trickle and self.peer_checked:
-                        now = asyncio.get_running_loop().time()
-                        self._checks_left_until = now + PEER_CHECKS_TIME
                 await self.connection.connect()
                 await self._confirm_nomination()
         except (ConnectionError, TimeoutError) as exc:
