@@ -1,5 +1,6 @@
 """
-Round trips of libwebrtc for Node with itself, behind a relay which takes its time.
+Round trips of other implementations with themselves, behind a relay which takes its
+time.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from ..interop.remote import Message, RemotePeer, node_peer
-from .libwebrtc import MISSING, PATIENCE, PROGRAM, hand_over
+from .libwebrtc import PATIENCE, PROGRAM, hand_over
 
 Address = tuple[str, int]
 
 SUCCESS = bytes([1, 1])
 "What an answer to a check begins with (RFC 8489 section 5)."
 
-__all__ = ["MISSING", "round_trips"]
+PROGRAMS = {"werift": ("peer.js", "werift"), "wrtc": (str(PROGRAM),)}
+"What runs an end of each implementation."
 
 
 class Port(asyncio.DatagramProtocol):
@@ -138,14 +140,16 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def relayed(delay: float) -> AsyncIterator[tuple[Relay, RemotePeer]]:
+async def relayed(name: str, delay: float) -> AsyncIterator[tuple[Relay, RemotePeer]]:
     """
     Start two ends with a relay between them, and yield that and the one which offers.
+
+    :param name: The implementation.
     """
     relay = Relay(delay)
     async with (
-        node_peer("wrtc", (), str(PROGRAM)) as one,
-        node_peer("wrtc", (), str(PROGRAM)) as other,
+        node_peer(name, (), *PROGRAMS[name]) as one,
+        node_peer(name, (), *PROGRAMS[name]) as other,
     ):
         for end in (one, other):
             await end.call("open", channel=end is one, media=False)
@@ -165,14 +169,17 @@ async def relayed(delay: float) -> AsyncIterator[tuple[Relay, RemotePeer]]:
             relay.close()
 
 
-async def round_trips(delay: float, restarts: int) -> tuple[float, list[float]]:
+async def round_trips(
+    name: str, delay: float, restarts: int
+) -> tuple[float, list[float]]:
     """
     Return after how many round trips a check of the offerer's has been answered: at
     first, and in each restart. It has a pair then.
 
+    :param name: The implementation, with itself.
     :param delay: Seconds, one way, of media and of signaling.
     """
-    async with relayed(delay) as (relay, offerer):
+    async with relayed(name, delay) as (relay, offerer):
         counts = []
         for number in range(1 + restarts):
             if number:

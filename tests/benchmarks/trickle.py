@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from aiortc_restart import RTCConfiguration, RTCIceServer, RTCPeerConnection
 
 from ..calls import ice_transport
+from ..interop.remote import missing
 from ..network import Network, two_hosts
 from ..trickling import Trickling
 from ..utils import event, until
@@ -42,12 +43,16 @@ async def run(quick: bool) -> list[Row]:
     """
     rows = await beside_a_server(5 if quick else 15)
     beside: dict[str, str] = {}
-    if delays.MISSING is None:
-        first, restarts = await delays.round_trips(DELAY, 3 if quick else 9)
+    if missing("wrtc") is None:
+        first, restarts = await delays.round_trips("wrtc", DELAY, 3 if quick else 9)
         beside = {
             FIRST: f"{first:.2f}",
             RESTART: f"{statistics.median(restarts):.2f}",
         }
+        if missing("werift") is None:
+            # With itself it does not come back from a restart.
+            first, _ = await delays.round_trips("werift", DELAY, 0)
+            beside[FIRST] += f" (werift {first:.2f})"
     return rows + await asyncio.to_thread(round_trips, beside)
 
 
@@ -150,7 +155,7 @@ def round_trips(beside: dict[str, str]) -> list[Row]:
     """
     Count the round trips until there is a pair, on the simulated network.
 
-    :param beside: Those of libwebrtc for Node, behind a relay.
+    :param beside: Those of others with themselves, behind a relay.
     """
     network = two_hosts()
     network.delay(DELAY)
