@@ -48,7 +48,7 @@ def answer_at_once(transport: RTCIceTransport) -> None:
     Let it answer checks which come before the answer to its restart, as others do.
     """
     assert transport._pending is not None
-    transport._pending.check_is_early = lambda: False  # type: ignore[method-assign]
+    transport._pending.nomination_is_early = lambda: False  # type: ignore[method-assign]
 
 
 # The first check belongs to the offerer

@@ -9,12 +9,12 @@ import pytest
 
 from aiortc_restart import RTCIceCandidate, RTCIceTransportPolicy, RTCPeerConnection
 
-from .calls import peers
+from .calls import peers, ufrag_of
 from .found import Found, asking, gathered
 from .network import Network
 from .probes import StunServer, is_request, mapped, response, stun_server
 from .turn import TurnServer, turn_server
-from .utils import candidates, states
+from .utils import candidates, states, until
 
 STUN = "stun:10.0.9.1:3478"
 OTHER = "stun:10.0.9.2:3478"
@@ -305,6 +305,42 @@ async def test_priority_of_checks(network: Network) -> None:
             assert priority == 110 << 24 | preferences[datagram.source] | 255
             seen.add(datagram.source[0])
     assert seen == {"10.0.1.1", "10.0.1.2", relay.address[0]}
+    server.close()
+
+
+async def test_priority_of_checks_in_a_restart(network: Network) -> None:
+    """
+    While trickling it is the candidate's own, or that of a peer reflexive one where
+    that ranks higher, as it does for a relayed one.
+    """
+    server = await turn_server(network, 0.1, 0.1)
+    async with peers(network, configuration=asking(TURN)) as (offerer, answerer):
+        answerer.setConfiguration(asking())
+        channel = offerer.createDataChannel("test")
+        for restarts in (False, True):
+            if restarts:
+                offerer.restartIce()
+                network.cut("bob")
+            await offerer.setLocalDescription()
+            await asyncio.sleep(0.5)
+            await answerer.setRemoteDescription(offerer.localDescription)
+            await answerer.setLocalDescription()
+            await asyncio.sleep(0.5)
+            await offerer.setRemoteDescription(answerer.localDescription)
+            if not restarts:
+                await until(lambda: channel.readyState == "open")
+                await asyncio.sleep(5)
+        name = f":{ufrag_of(offerer.localDescription)}"
+        await asyncio.sleep(2)
+    types = set()
+    for datagram in network.log:
+        message = datagram.message
+        if message is None or not is_request(datagram):
+            continue
+        if message.attributes.get("USERNAME", "").endswith(name):
+            if datagram.destination[0] == "10.0.2.1":
+                types.add((datagram.source[0], message.attributes["PRIORITY"] >> 24))
+    assert types == {("10.0.1.1", 126), (server.relays[-1].address[0], 110)}
     server.close()
 
 

@@ -130,6 +130,10 @@ class Connection(aioice.Connection):
         if turn_server is not None:
             self.turn_server = (turn_server.host, turn_server.port)
 
+    def _end_consent(self) -> None:
+        if self._query_consent_task is not None:
+            self._query_consent_task.cancel()
+
     def _forget_consent_task(self) -> None:
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None

@@ -19,8 +19,12 @@ from .stun import Address, StunProtocol
 # candidates there are.
 MAX_REMOTE_CANDIDATES = 100
 
-# How many checks may wait for their answers: as many as may wait for ours in the base.
+# How many nominations may wait for their answers: as many as may wait for ours in the
+# base.
 MAX_LATE_ANSWERS = aioice.ice.MAX_EARLY_CHECKS
+
+# How long they do at most, in seconds. The peer gives a check up after some more.
+LATE_ANSWER_TIME = 3.0
 
 LateAnswer = tuple[aioice.ice.StunProtocol, aioice.stun.Message, Address]
 "To whom it goes, and by which socket."
@@ -40,11 +44,11 @@ class ConnectionObserver(Protocol):
     def check_received(self) -> None:
         """An authenticated check of the peer has arrived."""
 
-    def check_is_early(self) -> bool:
-        """Tell whether its answer is to wait until the credentials are known."""
-
     def connection_closing(self) -> None:
         """No more data can be sent: consent expired, or the connection is closed."""
+
+    def nomination_is_early(self) -> bool:
+        """Tell whether the peer is to wait for its answer until we can follow."""
 
     def pair_selected(self) -> None:
         """Data is sent on another pair than before, or its nomination is done."""
@@ -84,10 +88,12 @@ class Connection(PathConnection):
         "Whether checks may overtake candidates while the peer has another path."
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
+        self._is_early = False
         self._last_check = float("-inf")
         self._left_pair: aioice.ice.CandidatePair | None = None
-        self._is_early = False
-        self._late_answers: dict[tuple[bytes, Address], LateAnswer] = {}
+        self._late_answers: dict[tuple[bytes, Address], LateAnswer] | None = {}
+        "`None` when no answer is late any more."
+        self._late_answer_timer: asyncio.TimerHandle | None = None
         self._servers: tuple[IceServer, ...] = ()
 
     async def add_remote_candidate(
@@ -101,14 +107,6 @@ class Connection(PathConnection):
             await super().add_remote_candidate(remote_candidate)
             self._check_new_pairs()
 
-    def answer_checks(self) -> None:
-        """
-        Answer the checks which were early.
-        """
-        answers, self._late_answers = self._late_answers, {}
-        for protocol, message, addr in answers.values():
-            protocol.send_stun(message, addr)
-
     def abort_gathering(self) -> None:
         """
         Ask no server any more. What a TURN server gives still is taken, to be freed.
@@ -116,6 +114,17 @@ class Connection(PathConnection):
         self._servers = ()
         if self._gathering is not None:
             self._gathering.abort()
+
+    def answer_nominations(self) -> None:
+        """
+        Answer the nominations which were early. From now on each is answered at once.
+        """
+        answers, self._late_answers = self._late_answers, None
+        if self._late_answer_timer is not None:
+            self._late_answer_timer.cancel()
+        if answers and not self._is_closing:
+            for protocol, message, addr in answers.values():
+                protocol.send_stun(message, addr)
 
     def build_request(
         self, pair: aioice.ice.CandidatePair, nominate: bool
@@ -187,6 +196,8 @@ class Connection(PathConnection):
     async def close(self) -> None:
         if not self._is_closing and self.observer is not None:
             self.observer.connection_closing()
+        if self._late_answer_timer is not None:
+            self._late_answer_timer.cancel()
         await super().close()
 
     async def get_component_candidates(
@@ -238,9 +249,16 @@ class Connection(PathConnection):
         self._deliveries += 1
         self._messages += 1
         early = len(self._early)
-        self._is_early = self.observer is not None and self.observer.check_is_early()
-        super().request_received(message, addr, protocol)
-        self._is_early = False
+        if "USE-CANDIDATE" in message.attributes and self._late_answers is not None:
+            self._is_early = (
+                self.observer is not None and self.observer.nomination_is_early()
+            )
+            if not self._is_early:
+                self.answer_nominations()
+        try:
+            super().request_received(message, addr, protocol)
+        finally:
+            self._is_early = False
         if self.observer is not None and len(self._early) != early:
             self.observer.check_received()
 
@@ -275,10 +293,19 @@ class Connection(PathConnection):
         message: aioice.stun.Message,
         addr: Address,
     ) -> bool:
-        if self._is_early and message.message_class == aioice.stun.Class.RESPONSE:
-            self._late_answers[message.transaction_id, addr] = protocol, message, addr
-            if len(self._late_answers) > MAX_LATE_ANSWERS:
-                del self._late_answers[next(iter(self._late_answers))]
+        answers = self._late_answers
+        if (
+            self._is_early
+            and answers is not None
+            and message.message_class == aioice.stun.Class.RESPONSE
+        ):
+            answers[message.transaction_id, addr] = protocol, message, addr
+            if len(answers) > MAX_LATE_ANSWERS:
+                del answers[next(iter(answers))]
+            if self._late_answer_timer is None:
+                self._late_answer_timer = asyncio.get_running_loop().call_later(
+                    LATE_ANSWER_TIME, self.answer_nominations
+                )
             return True
         return super().withholds(protocol, message, addr)
 
@@ -348,13 +375,16 @@ class Connection(PathConnection):
         Return the priority by which the peer is to rank what it learns from a check.
         """
         local = pair.local_candidate
+        # The preference is that of the local candidate.
+        reflexive = candidate_priority(
+            pair.component, "prflx", local.priority >> 8 & 0xFFFF
+        )
         if self.overtakes:
             # RFC 8445 section 7.1.1 has that of a peer-reflexive candidate. For good,
             # libwebrtc does not check what ranks lower than its old pair, though it is
             # told later what the candidate is.
-            return local.priority
-        # The preference is that of the local candidate.
-        return candidate_priority(pair.component, "prflx", local.priority >> 8 & 0xFFFF)
+            return max(local.priority, reflexive)
+        return reflexive
 
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:

@@ -22,7 +22,8 @@ PEER_CHECK_TIMEOUT = 1.5
 How long, in seconds, an answerer leaves the first check of a restart to the offerer.
 
 An answerer that checks first reaches Chromium before the answer does, and Chromium then
-leaves the new pairs alone for as long as its old one is healthy.
+leaves the new pairs alone for as long as its old one is healthy: what it learns before
+it knows the credentials counts as older than that, whatever its priority.
 """
 
 LAST_ANSWER = 0.05
@@ -276,7 +277,6 @@ class IceGeneration(GatheringGeneration):
         self.connection.remote_password = remote.password
         self.connection.overtakes = self.restart and self.trickle
         self._kept_sockets = kept_sockets
-        self.connection.answer_checks()
         self._tasks.create(self._connect(), "connect")
         self._tasks.create(self._watch(), "watch")
 
@@ -294,12 +294,6 @@ class IceGeneration(GatheringGeneration):
 
     # ConnectionObserver
 
-    def check_is_early(self) -> bool:
-        # RFC 8445 section 7.3 has it answered at once. A controlling peer nominates the
-        # pair then, and may close its old sockets (Firefox), on which we have to send
-        # until its answer is here. Where they do not work there is nothing to lose.
-        return self.restart and not self.started and not self._path_in_doubt
-
     def check_received(self) -> None:
         if not self.peer_checked:
             self.peer_checked = True
@@ -314,10 +308,23 @@ class IceGeneration(GatheringGeneration):
             if self.owner is not None and self.connected:
                 self.owner.generation_lost(self)
 
+    def nomination_is_early(self) -> bool:
+        # RFC 8445 section 7.3 has each check answered at once. A peer in control may
+        # close its old sockets then (Firefox), on which we have to send until its
+        # answer is here and our own check has succeeded. Where they do not work there
+        # is nothing to lose.
+        return (
+            self.restart
+            and not self._answerer
+            and not self.connected
+            and not self._path_in_doubt
+        )
+
     def pair_selected(self) -> None:
         # The base's connect() would tell it only at the next tick of its pacing.
         self.connected = True
         self._changed()
+        self.connection.answer_nominations()
 
     def pair_unselected(self) -> None:
         if self.in_use:

@@ -31,8 +31,11 @@ learned of the new pair from a check only may rank it lower than its own, and st
 that one as long as it is answered (libwebrtc).
 """
 
-LULL = 0.5
-"For how long, in seconds, nothing comes where the peer does not send any more."
+PAUSE = 1.5
+"""
+For how long, in seconds, nothing comes where the peer does not send any more. A browser
+which only watches sends its reports about once a second.
+"""
 
 MAX_RETIRED = 2
 """
@@ -151,6 +154,7 @@ class GenerationKeeper(BaseIceTransport):
     def generation_lost(self, generation: IceGeneration) -> None:
         if generation is self._active:
             self._send = self._drop
+            self._answer_nominations()
             if self._current is not generation:
                 self.generation_changed(self._current)
             self._update_state()
@@ -161,9 +165,11 @@ class GenerationKeeper(BaseIceTransport):
 
     def generation_silence_changed(self, generation: IceGeneration) -> None:
         if generation is self._active:
-            # A pair which waits for the old one is waited for no more.
-            if generation.silent and self._current is not generation:
-                self.generation_changed(self._current)
+            if generation.silent:
+                self._answer_nominations()
+                # A pair which waits for the old one is waited for no more.
+                if self._current is not generation:
+                    self.generation_changed(self._current)
             self._update_state()
 
     def generation_role_switched(
@@ -192,6 +198,36 @@ class GenerationKeeper(BaseIceTransport):
 
     # Private
 
+    def _answer_nominations(self) -> None:
+        # There is no path which the peer might leave too early.
+        for generation in (self._pending, self._current):
+            if generation is not None and generation is not self._active:
+                generation.connection.answer_nominations()
+
+    def _await_pause(
+        self, generation: IceGeneration, end: float, seen: int | None = None
+    ) -> None:
+        """
+        Close a retired generation when nothing comes on it any more.
+
+        :param end: The loop's time at which it is closed in any case, in seconds.
+        :param seen: How many datagrams had come when this was asked the last time.
+        """
+        if generation not in self._retired:
+            return
+        loop = asyncio.get_running_loop()
+        count = generation.connection.data_count
+        if seen == count or loop.time() >= end:
+            self._close(generation)
+            return
+        if seen is not None:
+            # Without answers the peer leaves its pair, so that nothing is lost when
+            # that ends.
+            generation.connection.mute()
+        self._retired[generation] = loop.call_at(
+            min(loop.time() + PAUSE, end), self._await_pause, generation, end, count
+        )
+
     def _close(self, generation: IceGeneration) -> None:
         # It decides nothing any more, though its sockets close only later.
         generation.closed = generation.lost = True
@@ -215,31 +251,11 @@ class GenerationKeeper(BaseIceTransport):
     async def _refuse_send(self, data: bytes) -> None:
         raise ConnectionError("Cannot send data, RTCIceTransport is closed")
 
-    def _await_lull(
-        self, generation: IceGeneration, end: float, seen: int | None = None
-    ) -> None:
-        """
-        Close a retired generation when nothing comes on it any more.
-
-        :param end: The loop's time at which it is closed in any case, in seconds.
-        :param seen: How many datagrams had come when this was asked the last time.
-        """
-        loop = asyncio.get_running_loop()
-        count = generation.connection.data_count
-        if seen == count or loop.time() >= end:
-            self._close(generation)
-            return
-        # Without answers the peer leaves its pair, and nothing is lost when that ends.
-        generation.connection.mute = seen is not None
-        self._retired[generation] = loop.call_later(
-            LULL, self._await_lull, generation, end, count
-        )
-
     def _retire(self, generation: IceGeneration) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_RETIREMENT
         self._retired[generation] = loop.call_later(
-            RETIREMENT_DELAY - LULL, self._await_lull, generation, end
+            RETIREMENT_DELAY - PAUSE, self._await_pause, generation, end
         )
         for oldest in list(self._retired)[:-MAX_RETIRED]:
             self._retired[oldest].cancel()

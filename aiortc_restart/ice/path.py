@@ -10,7 +10,7 @@ import aioice.stun
 from .. import _aiortc
 from .._consent import ConsentTimes
 from .inbox import Inbox, NewerInbox
-from .stun import ConsentRequest
+from .stun import Address, ConsentRequest
 
 # How long a request may wait for its response, in seconds, if the path has not proved
 # to be slower.
@@ -62,8 +62,6 @@ class PathConnection(_aiortc.Connection):
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
         self.listener: PathListener | None = None
-        self.mute = False
-        "Whether it neither checks nor answers checks any more. Data still comes in."
         self.round_trip = 0.0
         "About how long it takes to be answered on the selected pair, in seconds."
         self.signs = 0
@@ -73,6 +71,7 @@ class PathConnection(_aiortc.Connection):
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
         self._inbox: Inbox | NewerInbox = inbox
+        self._is_mute = False
         self._listening = False
         self._messages = 0
         self._nominee: aioice.ice.CandidatePair | None = None
@@ -214,6 +213,13 @@ class PathConnection(_aiortc.Connection):
         else:
             vars(self).pop("data_received", None)
 
+    def mute(self) -> None:
+        """
+        Neither check nor answer checks any more. Data still comes in.
+        """
+        self._is_mute = True
+        self._end_consent()
+
     def nominate_again(self) -> None:
         """
         Ask once more for the pair that is selected, as long as the peer may not have
@@ -303,12 +309,12 @@ class PathConnection(_aiortc.Connection):
         self,
         protocol: aioice.ice.StunProtocol,
         message: aioice.stun.Message,
-        addr: tuple[str, int],
+        addr: Address,
     ) -> bool:
         """
         Tell whether something is not to be sent, or not yet.
         """
-        return self.mute
+        return self._is_mute
 
     # Private
 

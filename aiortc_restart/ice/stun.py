@@ -12,7 +12,8 @@ Address = tuple[str, int]
 
 class StunProtocol(aioice.ice.StunProtocol):
     """
-    The base's socket, whose errors the connection is told.
+    The base's socket, whose errors the connection is told, and which does not send what
+    the connection withholds.
     """
 
     receiver: "PathConnection"

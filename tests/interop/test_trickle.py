@@ -17,8 +17,8 @@ SEED = 5
 
 MISSES = {
     "chromium": 0,
-    # It closes its old sockets when its nomination is answered. What we send until its
-    # own answer is here, a round trip later, goes there.
+    # When we answer, it nominates with its first check, and closes its old sockets when
+    # that is answered. We can follow when it has answered ours, a round trip later.
     "firefox": 2,
     # It has no pair between its description and ours.
     "werift": 100,
