@@ -31,6 +31,20 @@ def bases(found: list[RTCIceCandidate]) -> set[str | None]:
     return {x.relatedAddress for x in found}
 
 
+async def negotiate_gathered(
+    offerer: RTCPeerConnection, answerer: RTCPeerConnection
+) -> None:
+    """
+    Negotiate when either description has candidates, though both peers trickle.
+    """
+    await offerer.setLocalDescription()
+    await asyncio.sleep(0.5)
+    await answerer.setRemoteDescription(offerer.localDescription)
+    await answerer.setLocalDescription()
+    await asyncio.sleep(0.5)
+    await offerer.setRemoteDescription(answerer.localDescription)
+
+
 # When
 
 
@@ -286,12 +300,7 @@ async def test_priority_of_checks(network: Network) -> None:
         offerer.createDataChannel("test")
         # No pair works before all have been checked.
         network.cut("bob")
-        await offerer.setLocalDescription()
-        await asyncio.sleep(0.5)
-        await answerer.setRemoteDescription(offerer.localDescription)
-        await answerer.setLocalDescription()
-        await asyncio.sleep(0.5)
-        await offerer.setRemoteDescription(answerer.localDescription)
+        await negotiate_gathered(offerer, answerer)
         await asyncio.sleep(2)
     relay, *_ = server.relays
     preferences = {
@@ -321,12 +330,7 @@ async def test_priority_of_checks_in_a_restart(network: Network) -> None:
             if restarts:
                 offerer.restartIce()
                 network.cut("bob")
-            await offerer.setLocalDescription()
-            await asyncio.sleep(0.5)
-            await answerer.setRemoteDescription(offerer.localDescription)
-            await answerer.setLocalDescription()
-            await asyncio.sleep(0.5)
-            await offerer.setRemoteDescription(answerer.localDescription)
+            await negotiate_gathered(offerer, answerer)
             if not restarts:
                 await until(lambda: channel.readyState == "open")
                 await asyncio.sleep(5)

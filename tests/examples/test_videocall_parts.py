@@ -7,7 +7,7 @@ import contextlib
 import os
 import pty
 import termios
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -21,20 +21,29 @@ from examples.videocall_cli.recovery import PATIENCE, Recovery
 from examples.videocall_cli.terminal import Terminal
 
 from ..network import Network
-from ..utils import connected_pair, negotiate, states, until
+from ..utils import Pair, connected_pair, negotiate, states, until
+
+
+@contextlib.asynccontextmanager
+async def disconnected(network: Network) -> AsyncIterator[tuple[Pair, list[str]]]:
+    """
+    A call whose offerer recovers and has lost its path, and what it says.
+    """
+    said: list[str] = []
+    async with connected_pair(network) as pair:
+        Recovery(pair.offerer, said.append)
+        network.cut("alice")
+        await until(lambda: pair.offerer.iceConnectionState == "disconnected")
+        yield pair, said
 
 
 async def test_restart_after_disconnected(network: Network) -> None:
     """
     A path that stays disconnected is replaced after three seconds.
     """
-    said: list[str] = []
-    async with connected_pair(network) as pair:
+    async with disconnected(network) as (pair, said):
         pc = pair.offerer
-        Recovery(pc, said.append)
         history = states(pc)
-        network.cut("alice")
-        await until(lambda: pc.iceConnectionState == "disconnected")
         await asyncio.sleep(PATIENCE - 0.1)
         assert said == []
         assert history.negotiationneeded == 0
@@ -52,12 +61,8 @@ async def test_no_restart_if_it_heals(network: Network) -> None:
     """
     A path that heals within three seconds is left alone.
     """
-    said: list[str] = []
-    async with connected_pair(network) as pair:
+    async with disconnected(network) as (pair, said):
         pc = pair.offerer
-        Recovery(pc, said.append)
-        network.cut("alice")
-        await until(lambda: pc.iceConnectionState == "disconnected")
         await asyncio.sleep(PATIENCE / 2)
         network.heal()
         await until(lambda: pc.iceConnectionState == "completed")
