@@ -175,13 +175,16 @@ async def firefox(url: str) -> AsyncIterator[FirefoxTab]:
 
 
 async def open_page(
-    browser: Browser, url: str, width: int = 1280, height: int = 800
+    browser: Browser, url: str, width: int = 1280, height: int = 800, script: str = ""
 ) -> ChromiumTab:
     """
     Show a page to a person who has not been there before.
+
+    :param script: What is run before the page's own programs.
     """
     context = await browser.new_context(viewport={"width": width, "height": height})
     await context.grant_permissions(["camera", "microphone"])
+    await context.add_init_script(script)
     tab = ChromiumTab(await context.new_page())
     await tab.page.goto(url)
     return tab
