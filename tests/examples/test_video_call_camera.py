@@ -1,5 +1,6 @@
 """
-Sound of the video call's page, in a browser.
+Picture and sound of the video call's page, in a browser: what it sends when it lacks a
+camera or a microphone, and what it gets back.
 """
 
 import pytest
@@ -11,10 +12,27 @@ pytestmark = [pytest.mark.interop, needs_chromium]
 
 # What the page has made, for the test to look at.
 SHOW = """
+window.AudioContext = class extends AudioContext {
+    constructor() { super(); window.audio = this; }
+};
 window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...options) { super(...options); window.pc = this; }
 };
 """
+
+# Fails for a kind of device as if there were none.
+LACK = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (media) => {
+    if (media.%s) {
+        throw new DOMException("Requested device not found", "NotFoundError");
+    }
+    return open(media);
+};
+"""
+
+TRACKS = """document.querySelector("#own").srcObject.getTracks()
+    .map((track) => [track.kind, track.label.includes("fake")])"""
 
 # The sound which comes back is received where the own one is sent.
 SOUND = """(async () => {
@@ -53,3 +71,37 @@ async def test_sound() -> None:
 
         await eventually(heard, f"no sound: {before}")
         assert tab.errors == []
+
+
+async def test_no_microphone() -> None:
+    """
+    Without a microphone the camera's picture is sent all the same, with silence.
+    """
+    async with serving() as (_, url), chromium() as browser:
+        tab = await open_page(browser, url, script=SHOW + LACK % "audio")
+        await moves(tab, "#processed")
+        assert "No microphone" in await tab.text("#notice")
+        tracks = await tab.evaluate(TRACKS)
+        assert sorted(tracks) == [["audio", False], ["video", True]]
+        assert tab.errors == []
+
+
+async def test_no_camera() -> None:
+    """
+    Without either a drawn picture is sent, with a tone from the first click.
+    """
+    async with serving() as (_, url), chromium(autoplay=False) as browser:
+        tab = await open_page(browser, url, script=SHOW + LACK % "video")
+        await moves(tab, "#processed")
+        assert "No camera or microphone (NotFoundError)" in await tab.text("#notice")
+        assert sorted(await tab.evaluate(TRACKS)) == [
+            ["audio", False],
+            ["video", False],
+        ]
+        assert await tab.evaluate("audio.state") == "suspended"
+        await tab.click("h1")
+
+        async def sounds() -> bool:
+            return str(await tab.evaluate("audio.state")) == "running"
+
+        await eventually(sounds, "the tone is suspended")

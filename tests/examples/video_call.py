@@ -154,11 +154,17 @@ class FirefoxTab(Tab):
 
 
 @contextlib.asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(autoplay: bool = True) -> AsyncIterator[Browser]:
+    """
+    Run Chromium.
+
+    :param autoplay: Whether a page may make sound before somebody has clicked on it.
+    """
+    arguments = [x for x in CHROMIUM_ARGUMENTS if autoplay or "autoplay" not in x]
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            args=CHROMIUM_ARGUMENTS, executable_path=str(find_chromium())
+            args=arguments, executable_path=str(find_chromium())
         ) as browser,
     ):
         yield browser
