@@ -15,6 +15,7 @@ from .negotiation.descriptions import (
     check_fingerprints,
     check_sections,
     described,
+    make_showable,
     media_sections,
 )
 from .negotiation.needed import Medium, NegotiationNeeded, is_needed
@@ -344,6 +345,7 @@ class Session(SectionReader):
         step = self._step
         assert step is not None
         step.description = description
+        make_showable(description)
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
             step.rejected, complete = self._complete_sections(description)

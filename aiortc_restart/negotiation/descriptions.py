@@ -1,3 +1,4 @@
+import ipaddress
 import secrets
 from typing import overload
 
@@ -162,6 +163,17 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
     return description
 
 
+def make_showable(description: SessionDescription) -> None:
+    """
+    Replace the addresses in c= and a=rtcp which the base reads and cannot show again,
+    such as names. As there is ICE, nobody uses them (RFC 9429 sections 5.8.1, 5.8.2).
+    """
+    description.host = _showable(description.host)
+    for media in description.media:
+        media.host = _showable(media.host)
+        media.rtcp_host = _showable(media.rtcp_host)
+
+
 def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
     return description.media if description is not None else []
 
@@ -225,3 +237,12 @@ def wrap(
         return None
     assert description.type is not None
     return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)
+
+
+def _showable(host: str | None) -> str | None:
+    try:
+        if host is not None:
+            ipaddress.ip_address(host)
+    except ValueError:
+        return DISCARD_HOST
+    return host
