@@ -37,7 +37,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aiortc.RTCIceTransport,
         "_RTCIceTransport__state _connection _recv _role_set _send".split(),
     ),
-    (aiortc.RTCDtlsTransport, ["_role", "_send_data", "_set_role"]),
+    (
+        aiortc.RTCDtlsTransport,
+        "_RTCDtlsTransport__rx_packets _RTCDtlsTransport__tx_bytes "
+        "_RTCDtlsTransport__tx_packets _role _send_data _set_role _ssl _state "
+        "_write_ssl".split(),
+    ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
