@@ -7,13 +7,13 @@ from typing import Any
 import aiortc
 import aiortc.sdp
 
+from .dtls import RTCDtlsTransport
 from .emitter import Emitter
 from .ice import RTCIceTransport
 from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
-    RTCDtlsTransport,
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,

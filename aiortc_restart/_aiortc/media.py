@@ -37,16 +37,6 @@ Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
 
 
-class RTCDtlsTransport(aiortc.RTCDtlsTransport):
-    """
-    The base's transport, which may be kept from stopping for a while.
-    """
-
-    async def stop(self) -> None:
-        if not getattr(self.transport, "held", False):
-            await super().stop()
-
-
 class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     """
     The RTCRtpTransceiver interface describes a permanent pairing of an
