@@ -363,6 +363,10 @@ class RTCPeerConnection(Session):
         same: the signaling state is `stable`, and the `"negotiationneeded"` event is
         fired again, if negotiation is needed.
 
+        An offer that comes in the place of another of the peer's, which has rolled that
+        back, undoes what the other has done, without any event but those of tracks:
+        what both describe, in the same m-section, stays.
+
         :param sessionDescription: An :class:`RTCSessionDescription` created from
                                     information received over the signaling channel. One
                                     whose type is `rollback` takes back an offer, as in
@@ -387,6 +391,8 @@ class RTCPeerConnection(Session):
             with self._applying("remote", sessionDescription, operation) as step:
                 await super().setRemoteDescription(sessionDescription)
                 self._complete_remote(step)
+            if step.replaced is not None:
+                await self._stop_undone(step.replaced)
 
     # Private
 

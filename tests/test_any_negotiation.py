@@ -149,6 +149,11 @@ class AnyNegotiation(RuleBasedStateMachine):
     def refuse_offer(self, end: int) -> None:
         self.call.ends[end].refusing = True
 
+    @precondition(lambda self: self.call.ends[0].sequential)
+    @rule(end=ENDS, stop=st.booleans())
+    def withhold_answer(self, end: int, stop: bool) -> None:
+        self.call.ends[end].withholding = (stop,)
+
     @rule(end=ENDS, index=st.integers(0, 3))
     def cancel(self, end: int, index: int) -> None:
         tasks = [x for x, y in self.call.ends[end].cancellable.items() if y]
