@@ -433,6 +433,8 @@ class Session(SectionReader):
         check_sections(description, self._current_remote)
         super()._validate_description(description, is_local)
         if is_local:
+            if step.type == "offer":
+                self._dissociate_unoffered(description)
             self._apply_local_credentials(description)
             if step.type != "offer":
                 self._hide_unoffered()
@@ -447,6 +449,26 @@ class Session(SectionReader):
             description.type = "answer"
 
     # What a description says
+
+    def _dissociate_unoffered(self, offer: SessionDescription) -> None:
+        """
+        Have what only the local offer before it has, in whose place it comes, be
+        offered again later.
+        """
+        if self._stable is None:
+            return
+        agreed = self._stable.connection
+        offered = {(media.rtp.muxId, media.kind) for media in offer.media}
+        for transceiver in self.getTransceivers():
+            saved = agreed.transceivers.get(transceiver)
+            new = saved is None or saved.mid is None
+            if new and (transceiver.mid, transceiver.kind) not in offered:
+                _aiortc.dissociate(transceiver)
+        new = agreed.sctp is None or agreed.sctp[1].mid is None
+        if new and self.sctp and (self.sctp.mid, "application") not in offered:
+            self.sctp.mid = self._sctp_mline_index = None
+        # Those which were stopped have gone with their m-sections.
+        self._keep_used_transports()
 
     def _complete_remote(self, step: Step) -> None:
         """

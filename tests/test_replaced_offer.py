@@ -1,6 +1,6 @@
 """
-An offer of the peer's in the place of another one: the peer has rolled that back, and
-what it had done is undone here, too (webrtc-pc #dom-rtcsignalingstate).
+An offer in the place of another one of the same side's: what only that had is undone
+(webrtc-pc #dom-rtcsignalingstate). A peer which offers again has rolled its own back.
 """
 
 import asyncio
@@ -364,3 +364,82 @@ async def test_many(network: Network) -> None:
         await pair.answerer.setLocalDescription(ROLLBACK)
         await negotiate(pair.offerer, pair.answerer)
         await pair.exchange()
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
+async def test_own_without_track(network: Network, restarts: bool) -> None:
+    """
+    A track which only the first of our two offers has is offered again later.
+    """
+    async with connected_pair(network) as pair:
+        pc, other = pair.offerer, pair.answerer
+        history = states(pc)
+        stale = await pc.createOffer(iceRestart=restarts)
+        pc.addTrack(Pictures())
+        await offered(pc)
+        await pc.setLocalDescription(stale)
+        assert mids(pc) == [("video", None, None)]
+        await pc.setRemoteDescription(await answered(other, pc.localDescription))
+        await switched(pc, other)
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == 1
+        await negotiate(pc, other)
+        await flowing(other)
+        await asyncio.sleep(RETIREMENT)
+        assert history.negotiationneeded == 1
+        assert network.sockets("alice") == 1
+        await restart(other, pc)
+
+
+async def test_own_without_channel(network: Network) -> None:
+    """
+    A channel which only the first of our two offers has is offered again later.
+    """
+    async with peers(network) as (pc, other):
+        pc.addTransceiver("audio")
+        history = states(pc)
+        stale = await pc.createOffer()
+        channel = pc.createDataChannel("test")
+        await offered(pc)
+        await pc.setLocalDescription(stale)
+        await pc.setRemoteDescription(await answered(other, pc.localDescription))
+        await asyncio.sleep(SETTLING)
+        assert history.negotiationneeded == 1
+        await negotiate(pc, other)
+        await asyncio.sleep(SETTLING)
+        assert channel.readyState == "open"
+        assert history.negotiationneeded == 1
+
+
+async def test_own_with_stopped(network: Network) -> None:
+    """
+    One which has been stopped since has gone, as if it had never been offered.
+    """
+    async with connected_pair(network) as pair:
+        pc, other = pair.offerer, pair.answerer
+        stale = await pc.createOffer()
+        transceiver = pc.addTransceiver("video")
+        await offered(pc)
+        await transceiver.stop()
+        await pc.setLocalDescription(stale)
+        assert transceiver.mid is None
+        await pc.setRemoteDescription(await answered(other, pc.localDescription))
+        await asyncio.sleep(SETTLING)
+        assert not pc._is_negotiation_needed()
+        assert len(pc._made_transports) == network.sockets("alice") == 1
+        await pair.exchange()
+
+
+async def test_own_fails(network: Network) -> None:
+    """
+    If our second offer fails, the first one is still there to be answered.
+    """
+    async with connected_pair(network) as pair:
+        pc, other = pair.offerer, pair.answerer
+        stale = await pc.createOffer()
+        pc.addTrack(Pictures())
+        first = await offered(pc)
+        with nothing_changes(pc), pytest.raises(ValueError):
+            await pc.setLocalDescription(edited(stale, "^m=app.*", "m=audio 9 X 0"))
+        await pc.setRemoteDescription(await answered(other, first))
+        await flowing(other)
