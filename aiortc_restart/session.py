@@ -12,6 +12,7 @@ from . import _aiortc
 from .ice import RTCIceTransport
 from .negotiation import bundle, candidates, credentials, rejection
 from .negotiation.descriptions import (
+    check_data_ports,
     check_fingerprints,
     check_sections,
     described,
@@ -430,6 +431,7 @@ class Session(SectionReader):
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
+        check_data_ports(description)
         check_sections(description, self._current_remote)
         super()._validate_description(description, is_local)
         if is_local:
