@@ -291,13 +291,15 @@ class RTCPeerConnection(Session):
         :raises InvalidAccessError: if the username or the credential of a TURN server
                                     is missing. Whatever is raised, nothing has changed.
         :raises InvalidModificationError: if `bundlePolicy` or
-                                          `alwaysNegotiateDataChannels` is another.
+                                          `alwaysNegotiateDataChannels` is another, or,
+                                          after the first local description,
+                                          `iceCandidatePoolSize`.
         :raises InvalidStateError: if the connection is closed.
         :raises ValueError: if an option has no valid value, in particular if a URL is
                             not one of a STUN or TURN server.
         """
         self._assert_open()
-        check_modification(self._settings, configuration)
+        check_modification(self._settings, configuration, self._described)
         self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(

@@ -99,6 +99,8 @@ class Session(SectionReader):
         self._answering: Operation | None = None
         # How often descriptions have been set or rolled back.
         self._changes = 0
+        # Whether a local description has ever been set.
+        self._described = False
         self._numbers = MediaNumbers()
         # The local offers of this negotiation which wait for their candidates.
         self._offers: list[Step] = []
@@ -187,6 +189,7 @@ class Session(SectionReader):
         self._set_slots(step, description)
         changed = self._set_signaling_state(step.state)
         self._changes += 1
+        self._described |= step.side == "local"
         self._end_step(step)
 
         for transport in {*step.transports, *self._transports}:
