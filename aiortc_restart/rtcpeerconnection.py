@@ -330,9 +330,10 @@ class RTCPeerConnection(Session):
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
-            if self._answering is not None:
+            while self._answering is not None:
                 # Its caller is to find it in its slot, and to send it first.
-                await asyncio.wait([self._answering.ended])
+                await operation.wait_for(self._answering)
+                self._assert_open()
             if sessionDescription is None:
                 sessionDescription = await self._create_description()
             if sessionDescription.type == "rollback":

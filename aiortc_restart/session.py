@@ -89,6 +89,7 @@ class Session(SectionReader):
         # [[LocalIceCredentialsToReplace]]
         self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
         self._needed = NegotiationNeeded(
+            # Who waits for an answer's candidates is to send it before another offer.
             busy=lambda: len(self._operations) > 0,
             check=self._is_negotiation_needed,
             stable=lambda: self.signalingState == "stable" and self._closing is None,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from aiortc_restart import InvalidStateError, RTCConfiguration, RTCIceServer
-from aiortc_restart.negotiation.operations import OperationsChain
+from aiortc_restart.negotiation.operations import Operation, OperationsChain
 
 from .calls import offered
 from .network import Network
@@ -63,6 +63,48 @@ async def test_part_of_a_step(network: Network) -> None:
     chain = OperationsChain(lambda: None)
     async with chain.operation(), chain.operation():
         assert len(chain) == 1
+
+
+@pytest.mark.parametrize("end", ["nothing", "while aside", "while queued"])
+async def test_aside(network: Network, end: str) -> None:
+    """
+    Who waits for a step which has been released lets others have their turn, counts as
+    one that has not ended, and then has another turn, unless it is cancelled.
+    """
+    emptied: list[int] = []
+    chain = OperationsChain(lambda: emptied.append(len(order)))
+    order: list[str] = []
+    released: list[Operation] = []
+
+    async def gather() -> None:
+        async with chain.operation() as operation:
+            released.append(operation)
+            operation.release()
+            await asyncio.sleep(2)
+            order.append("gathered")
+
+    async def wait() -> None:
+        async with chain.operation() as operation:
+            await operation.wait_for(released[0])
+            order.append("waited")
+
+    async def step() -> None:
+        async with chain.operation():
+            order.append("begins")
+            await asyncio.sleep(1.5)
+            order.append("ends")
+
+    tasks = [asyncio.create_task(x) for x in (gather(), wait(), step(), step())]
+    await asyncio.sleep(1 if end == "while aside" else 2.5)
+    assert len(chain) == (4 if end == "while aside" else 2)
+    if end != "nothing":
+        tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled() == (end != "nothing")
+    expected = ["begins", "ends", "begins", "gathered", "ends", "waited"]
+    assert order == expected[: 6 if end == "nothing" else 5]
+    assert emptied == [len(order)]
+    assert len(chain) == 0
 
 
 async def test_closed_and_cancelled(network: Network) -> None:

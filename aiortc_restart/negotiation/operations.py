@@ -22,6 +22,15 @@ class Operation:
         """
         self._chain.release(self)
 
+    async def wait_for(self, other: "Operation") -> None:
+        """
+        Wait for the end of another one that has been released, let those after this one
+        have their turn meanwhile, and then wait for another turn.
+        """
+        self.release()
+        await asyncio.wait([other.ended])
+        await self._chain.take_another_turn(self)
+
 
 class OperationsChain:
     """
@@ -63,11 +72,8 @@ class OperationsChain:
             yield self._operations[0]
             return
         operation = Operation(self)
-        self._operations.append(operation)
         try:
-            if self._operations[0] is operation:
-                operation.turn.set_result(None)
-            await operation.turn
+            await self._take_turn(operation)
             yield operation
         finally:
             self._end(operation)
@@ -80,6 +86,13 @@ class OperationsChain:
             self._operations.popleft()
             self._released.add(operation)
             self._begin_next()
+
+    async def take_another_turn(self, operation: Operation) -> None:
+        """
+        Have a step which has been released wait for the end of those before it.
+        """
+        self._released.remove(operation)
+        await self._take_turn(operation)
 
     def _begin_next(self) -> None:
         if self._operations and not self._operations[0].turn.done():
@@ -96,3 +109,9 @@ class OperationsChain:
         operation.ended.set_result(None)
         if not len(self):
             self._emptied()
+
+    async def _take_turn(self, operation: Operation) -> None:
+        operation.turn = asyncio.get_running_loop().create_future()
+        self._operations.append(operation)
+        self._begin_next()
+        await operation.turn
