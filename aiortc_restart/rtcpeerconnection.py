@@ -181,7 +181,7 @@ class RTCPeerConnection(Session):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
             if self._settings.iceTrickle:
@@ -240,7 +240,7 @@ class RTCPeerConnection(Session):
                                    peer's has not been answered.
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             if self.signalingState not in OFFERING:
                 raise InvalidStateError(
                     f'Cannot create offer in signaling state "{self.signalingState}"'
@@ -335,7 +335,8 @@ class RTCPeerConnection(Session):
                 await operation.wait_for(self._answering)
                 self._assert_open()
             if sessionDescription is None:
-                sessionDescription = await self._create_description()
+                with operation.parts():
+                    sessionDescription = await self._create_description()
             if sessionDescription.type == "rollback":
                 await self._roll_back("local")
                 return
@@ -400,14 +401,15 @@ class RTCPeerConnection(Session):
     # Private
 
     @asynccontextmanager
-    async def _operation(self) -> AsyncIterator[Operation]:
+    async def _operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
         """
         Wait for the steps before.
 
+        :param harmless: Whether it changes nothing.
         :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
         """
         self._assert_open()
-        async with self._operations.operation() as operation:
+        async with self._operations.operation(harmless) as operation:
             self._assert_open()
             yield operation
 

@@ -6,10 +6,16 @@ import asyncio
 
 import pytest
 
-from aiortc_restart import InvalidStateError, RTCConfiguration, RTCIceServer
+from aiortc_restart import (
+    InvalidStateError,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc_restart.negotiation.operations import Operation, OperationsChain
 
-from .calls import offered
+from .calls import offered, peers, switched
 from .network import Network
 from .probes import stun_server
 from .utils import connected_pair
@@ -63,6 +69,79 @@ async def test_part_of_a_step(network: Network) -> None:
     chain = OperationsChain(lambda: None)
     async with chain.operation(), chain.operation():
         assert len(chain) == 1
+
+
+async def test_part_in_a_task(network: Network) -> None:
+    """
+    It may be called by a task of its own, if it changes nothing, and while the other
+    one waits for its parts. Who outlives them has a turn of its own.
+    """
+    chain = OperationsChain(lambda: None)
+    lengths: list[int] = []
+
+    async def step(delay: float, harmless: bool) -> None:
+        await asyncio.sleep(delay)
+        async with chain.operation(harmless):
+            lengths.append(len(chain))
+
+    async with chain.operation() as operation:
+        with operation.parts():
+            await asyncio.create_task(step(0, harmless=True))
+            assert lengths == [1]
+            late = [
+                asyncio.create_task(step(0, harmless=False)),
+                asyncio.create_task(step(1, harmless=True)),
+            ]
+            await asyncio.sleep(0.5)
+        others = [asyncio.create_task(step(0, harmless=True))]
+        await asyncio.sleep(2)
+        assert lengths == [1]
+    await asyncio.gather(*late, *others)
+    assert lengths == [1, 3, 2, 1]
+    # Another chain's is none of this one's.
+    other = OperationsChain(lambda: None)
+    async with chain.operation() as operation, other.operation():
+        with operation.parts():
+            task = asyncio.create_task(wait_in(other))
+            await asyncio.sleep(1)
+            assert not task.done()
+    await task
+
+
+async def wait_in(chain: OperationsChain) -> None:
+    async with chain.operation(harmless=True):
+        pass
+
+
+class Hasty(RTCPeerConnection):
+    """
+    A connection whose descriptions are created in tasks of their own.
+    """
+
+    async def createAnswer(self) -> RTCSessionDescription:
+        return await asyncio.create_task(super().createAnswer())
+
+    async def createOffer(self, iceRestart: bool = False) -> RTCSessionDescription:
+        return await asyncio.create_task(super().createOffer(iceRestart))
+
+
+async def test_created_in_a_task(network: Network) -> None:
+    """
+    Subclasses may create descriptions in another task, as `asyncio.wait_for()` does.
+    """
+    async with peers(network, Hasty, Hasty) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        later: list[asyncio.Task[RTCSessionDescription]] = []
+        offerer.once(
+            "signalingstatechange",
+            lambda: later.append(asyncio.create_task(offerer.createOffer())),
+        )
+        await offerer.setLocalDescription()
+        await asyncio.gather(*later)
+        await answerer.setRemoteDescription(offerer.localDescription)
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await switched(offerer, answerer)
 
 
 @pytest.mark.parametrize("end", ["nothing", "while aside", "while queued"])

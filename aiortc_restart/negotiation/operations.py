@@ -1,7 +1,11 @@
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+
+WHOLE: ContextVar["Operation | None"] = ContextVar("WHOLE", default=None)
+"The step which has parts, in their context."
 
 
 class Operation:
@@ -15,6 +19,29 @@ class Operation:
         self.owner = asyncio.current_task()
         self.turn: asyncio.Future[None] = loop.create_future()
         self._chain = chain
+        self._has_parts = False
+
+    @property
+    def is_whole(self) -> bool:
+        """
+        Whether what is running may be a part of it. A task which was begun by a part
+        and outlives that is none.
+        """
+        return self._has_parts and WHOLE.get() is self
+
+    @contextmanager
+    def parts(self) -> Iterator[None]:
+        """
+        Have steps which are called within be parts of this one, also from a task which
+        is waited for, such as that of :func:`asyncio.wait_for`.
+        """
+        token = WHOLE.set(self)
+        self._has_parts = True
+        try:
+            yield
+        finally:
+            self._has_parts = False
+            WHOLE.reset(token)
 
     def release(self) -> None:
         """
@@ -62,14 +89,20 @@ class OperationsChain:
                 operation.turn.set_exception(reason)
 
     @asynccontextmanager
-    async def operation(self) -> AsyncIterator[Operation]:
+    async def operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
         """
         Wait for the end of the steps before, and hold back those after.
 
         A step which is part of another one has its turn at once.
+
+        :param harmless: Whether it changes nothing, so that it may be a part of another
+                         one whose task is another, too.
         """
-        if self._operations and self._operations[0].owner is asyncio.current_task():
-            yield self._operations[0]
+        running = self._operations[0] if self._operations else None
+        if running is not None and (
+            running.owner is asyncio.current_task() or (harmless and running.is_whole)
+        ):
+            yield running
             return
         operation = Operation(self)
         try:
