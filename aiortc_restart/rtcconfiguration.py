@@ -92,6 +92,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     """
     How many candidates to gather beforehand, from 0 to 255, as in webrtc-pc
     #dom-rtcconfiguration-icecandidatepoolsize. It has no effect: none are gathered.
+    It cannot be changed after the first local description.
     """
 
     def __post_init__(self) -> None:
@@ -172,11 +173,15 @@ def check_configuration(configuration: aiortc.RTCConfiguration) -> None:
 
 
 def check_modification(
-    current: aiortc.RTCConfiguration, configuration: aiortc.RTCConfiguration
+    current: aiortc.RTCConfiguration,
+    configuration: aiortc.RTCConfiguration,
+    described: bool,
 ) -> None:
     """
     Check that a connection which has a configuration can be given another one
     (webrtc-pc #set-the-configuration).
+
+    :param described: Whether a local description has been set.
 
     :raises InvalidAccessError: if the credentials of a TURN server are missing.
     :raises InvalidModificationError: if it differs in what cannot change.
@@ -186,7 +191,8 @@ def check_modification(
         raise ValueError(
             f"configuration must be an RTCConfiguration, not {configuration!r}"
         )
-    for name, default in FIXED.items():
+    fixed = FIXED | ({"iceCandidatePoolSize": 0} if described else {})
+    for name, default in fixed.items():
         if hasattr(configuration, name):
             new = getattr(configuration, name) or default
             if new != (getattr(current, name, None) or default):

@@ -181,7 +181,7 @@ class RTCPeerConnection(Session):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
             if self._settings.iceTrickle:
@@ -240,7 +240,7 @@ class RTCPeerConnection(Session):
                                    peer's has not been answered.
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             if self.signalingState not in OFFERING:
                 raise InvalidStateError(
                     f'Cannot create offer in signaling state "{self.signalingState}"'
@@ -291,13 +291,15 @@ class RTCPeerConnection(Session):
         :raises InvalidAccessError: if the username or the credential of a TURN server
                                     is missing. Whatever is raised, nothing has changed.
         :raises InvalidModificationError: if `bundlePolicy` or
-                                          `alwaysNegotiateDataChannels` is another.
+                                          `alwaysNegotiateDataChannels` is another, or,
+                                          after the first local description,
+                                          `iceCandidatePoolSize`.
         :raises InvalidStateError: if the connection is closed.
         :raises ValueError: if an option has no valid value, in particular if a URL is
                             not one of a STUN or TURN server.
         """
         self._assert_open()
-        check_modification(self._settings, configuration)
+        check_modification(self._settings, configuration, self._described)
         self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(
@@ -328,11 +330,13 @@ class RTCPeerConnection(Session):
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
-            if self._answering is not None:
+            while self._answering is not None:
                 # Its caller is to find it in its slot, and to send it first.
-                await asyncio.wait([self._answering.ended])
+                await operation.wait_for(self._answering)
+                self._assert_open()
             if sessionDescription is None:
-                sessionDescription = await self._create_description()
+                with operation.parts():
+                    sessionDescription = await self._create_description()
             if sessionDescription.type == "rollback":
                 await self._roll_back("local")
                 return
@@ -363,6 +367,10 @@ class RTCPeerConnection(Session):
         same: the signaling state is `stable`, and the `"negotiationneeded"` event is
         fired again, if negotiation is needed.
 
+        An offer that comes in the place of another of the peer's, which has rolled that
+        back, undoes what the other has done, without any event but those of tracks:
+        what both describe, in the same m-section, stays.
+
         :param sessionDescription: An :class:`RTCSessionDescription` created from
                                     information received over the signaling channel. One
                                     whose type is `rollback` takes back an offer, as in
@@ -387,18 +395,21 @@ class RTCPeerConnection(Session):
             with self._applying("remote", sessionDescription, operation) as step:
                 await super().setRemoteDescription(sessionDescription)
                 self._complete_remote(step)
+            if step.replaced is not None:
+                await self._stop_undone(step.replaced)
 
     # Private
 
     @asynccontextmanager
-    async def _operation(self) -> AsyncIterator[Operation]:
+    async def _operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
         """
         Wait for the steps before.
 
+        :param harmless: Whether it changes nothing.
         :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
         """
         self._assert_open()
-        async with self._operations.operation() as operation:
+        async with self._operations.operation(harmless) as operation:
             self._assert_open()
             yield operation
 

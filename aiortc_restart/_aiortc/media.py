@@ -221,6 +221,15 @@ def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     return isinstance(transceiver, RTCRtpTransceiver) and transceiver._stopping
 
 
+def kind_of(endpoint: "Endpoint") -> str:
+    """
+    Return the kind of the m-section that describes an endpoint.
+    """
+    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+        return endpoint.kind
+    return "application"
+
+
 def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
     return transceiver._get_mline_index()
 

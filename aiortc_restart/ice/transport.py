@@ -320,6 +320,13 @@ class RTCIceTransport(GenerationKeeper):
         """
         self._latest.remote_candidates_known()
 
+    def forget_remote(self) -> None:
+        """
+        Forget what a description has said of a first peer: another one takes its place.
+        """
+        if not self._current.started:
+            self._current.forget_remote()
+
     def gathered_by(
         self, username: str | None
     ) -> tuple[list[aiortc.RTCIceCandidate], bool] | None:

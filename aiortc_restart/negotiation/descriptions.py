@@ -74,14 +74,37 @@ def check_answer(
         )
 
 
+def check_data_ports(description: SessionDescription) -> None:
+    """
+    Check that it is known which SCTP port to connect to (RFC 8841 section 5).
+
+    :raises ValueError: if an m-section for data channels does not say it.
+    """
+    rejected = rejection.rejected_mids(description)
+    for media in description.media:
+        if media.kind != "application" or media.rtp.muxId in rejected:
+            continue
+        port = media.sctp_port
+        if media.profile == "DTLS/SCTP":
+            # As older browsers had it.
+            port = int(media.fmt[0]) if str(media.fmt[0]).isdecimal() else None
+        if port is None or not 0 <= port < 65536:
+            raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
+
+
 def check_fingerprints(description: SessionDescription) -> None:
     """
     Check that DTLS can authenticate the peer (RFC 8827 section 5.6.4).
 
-    :raises ValueError: if an m-section has no fingerprint.
+    :raises ValueError: if an m-section has no fingerprint, or does not say which role
+                        the peer may have (RFC 8842 section 5.2).
     """
     for media in description.media:
-        if media.dtls is None or not media.dtls.fingerprints:
+        if media.dtls is None:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has no DTLS setup attribute'
+            )
+        if not media.dtls.fingerprints:
             raise ValueError(
                 f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
             )
@@ -160,6 +183,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
     for media in description.media:
         credentials.validate(media)
     check_fingerprints(description)
+    check_data_ports(description)
     return description
 
 
