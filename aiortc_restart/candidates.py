@@ -9,6 +9,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import (
+    COMPONENT,
     MAX_REMOTE_CANDIDATES,
     RTCIceCandidate,
     RTCIceTransport,
@@ -183,6 +184,11 @@ class CandidateKeeper(TransportOwner):
         place = candidates.place_of(candidate, index, descriptions)
         if is_end_of_candidates(candidate):
             return self._record_ends([place])
+        if candidate.component != COMPONENT:
+            logger.debug(
+                "RTCPeerConnection() x candidate of component %d", candidate.component
+            )
+            return []
         if place.decides and not transport.expects(candidate):
             return [transport]
         recorded = candidates.record(

@@ -9,9 +9,9 @@ import pytest
 
 from aiortc_restart import InvalidStateError, RTCIceCandidate, RTCSessionDescription
 
-from .calls import answered, ice_transport, offered, restart
+from .calls import answered, edited, ice_transport, offered, peers, restart
 from .network import Network
-from .utils import connected_pair, until
+from .utils import candidates, connected_pair, until
 
 CANDIDATE = RTCIceCandidate(
     component=1,
@@ -110,6 +110,32 @@ async def test_flood_of_candidates(network: Network) -> None:
             )
         assert len(ice_transport(pair.offerer).getRemoteCandidates()) <= 100
         assert pair.offerer.remoteDescription.sdp.count("a=candidate:") <= 100
+
+
+@pytest.mark.parametrize("how", ["described", "trickled"])
+async def test_other_component(network: Network, how: str) -> None:
+    """
+    A candidate of the component which RTCP would have is passed over, and a check from
+    its address connects the call.
+    """
+    async with peers(network) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offer = await offered(offerer)
+        other = edited(offer, r"(a=candidate:\S+) 1 ", r"\1 2 ")
+        if how == "described":
+            await answerer.setRemoteDescription(other)
+        else:
+            await answerer.setRemoteDescription(
+                edited(offer, "a=(candidate|end-of-candidates)[^\n]*\n", "")
+            )
+            for candidate in candidates(other):
+                await answerer.addIceCandidate(candidate)
+            assert "a=candidate" not in answerer.remoteDescription.sdp
+        assert ice_transport(answerer).getRemoteCandidates() == []
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await until(lambda: channel.readyState == "open", timeout=5)
+        assert answerer.iceConnectionState == "completed"
 
 
 async def test_name_which_takes_long(

@@ -118,6 +118,10 @@ class Connection(aioice.Connection):
         if self._early_checks_done:
             self._check_periodic()
 
+    def _prune_components(self) -> None:
+        # Of the only component, the peer's candidate may yet be learned from a check.
+        pass
+
     @property
     def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY

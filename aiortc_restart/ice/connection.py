@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from typing import Any, Protocol
 
 import aioice
@@ -14,6 +15,11 @@ from .gathering import MAX_LOCAL_PREFERENCE, Gathering
 from .inbox import Inbox
 from .path import PathConnection
 from .stun import Address, StunProtocol
+
+logger = logging.getLogger(__name__)
+
+# The only one there is, as RTCP has none of its own (RFC 5761).
+COMPONENT = 1
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
@@ -99,6 +105,14 @@ class Connection(PathConnection):
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
+        if remote_candidate is not None and remote_candidate.component != COMPONENT:
+            # To the base, a check from there would be a programming error.
+            logger.debug(
+                "Connection(%s) x remote candidate of component %d",
+                self.local_username,
+                remote_candidate.component,
+            )
+            return
         if remote_candidate is None or (
             self._remotes_expected < MAX_REMOTE_CANDIDATES
             # asyncio closes a socket which is asked to send to another port.
