@@ -573,6 +573,43 @@ async def test_name_in_a_description(
         assert history.ice[1] == "checking"
 
 
+@pytest.mark.parametrize("found", [True, False])
+async def test_name_again(
+    network: Network, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """
+    A name is resolved once, however often its candidate comes, and once more for
+    another description if it had no address.
+    """
+    resolved: list[str] = []
+
+    class Resolver:
+        async def resolve(self, name: str) -> str | None:
+            resolved.append(name)
+            await asyncio.sleep(1)
+            return "10.0.9.9" if found else None
+
+    async def create(subscriber: object) -> Resolver:
+        return Resolver()
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", create)
+    async with connected_pair(network) as pair:
+        for again in (False, True):
+            offer = await offered(pair.offerer, iceRestart=not again)
+            # As if more were to come.
+            named = edited(offer, r"^a=end-of-candidates[^\n]*\n", "")
+            named = edited(named, r"(a=candidate[^\n]*)10\.0\.1\.1", rf"\g<1>{NAME}")
+            answer = await answered(pair.answerer, named)
+            await pair.offerer.setRemoteDescription(answer)
+            port = candidates(named)[0].port
+            for moment in (0, 0.5, 2):
+                await asyncio.sleep(moment)
+                await pair.answerer.addIceCandidate(
+                    dataclasses.replace(candidate(port, ufrag_of(offer)), ip=NAME)
+                )
+        assert resolved == ([NAME] if found else [NAME, NAME])
+
+
 # All together
 
 

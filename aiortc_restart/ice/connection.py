@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import aioice
 import aioice.ice
+import aioice.mdns
 import aioice.stun
 from aioice.candidate import candidate_priority
 
@@ -100,6 +101,8 @@ class Connection(PathConnection):
         self._late_answers: dict[tuple[bytes, Address], LateAnswer] | None = {}
         "`None` when no answer is late any more."
         self._late_answer_timer: asyncio.TimerHandle | None = None
+        self._resolving: set[tuple[str, int, str]] = set()
+        "The peer's candidates whose names are being resolved."
         self._servers: tuple[IceServer, ...] = ()
 
     async def add_remote_candidate(
@@ -118,7 +121,10 @@ class Connection(PathConnection):
             # asyncio closes a socket which is asked to send to another port.
             and 0 < remote_candidate.port < 65536
         ):
-            await super().add_remote_candidate(remote_candidate)
+            if remote_candidate and aioice.mdns.is_mdns_hostname(remote_candidate.host):
+                await self._add_named_candidate(remote_candidate)
+            else:
+                await super().add_remote_candidate(remote_candidate)
             self._check_new_pairs()
 
     def abort_gathering(self) -> None:
@@ -353,6 +359,20 @@ class Connection(PathConnection):
 
     # Private
 
+    async def _add_named_candidate(self, candidate: aioice.Candidate) -> None:
+        """
+        Add a candidate whose name has to be resolved, unless that is being done or has
+        been: to the base, it is another one as long as it has no address.
+        """
+        socket = _socket(candidate)
+        if socket in self._resolving or socket in map(_socket, self.remote_candidates):
+            return
+        self._resolving.add(socket)
+        try:
+            await super().add_remote_candidate(candidate)
+        finally:
+            self._resolving.remove(socket)
+
     def _check_new_pairs(self) -> None:
         # The base looks for them at its pace only.
         if asyncio.get_running_loop().time() >= self._last_check + PACING:
@@ -403,3 +423,7 @@ class Connection(PathConnection):
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:
             self.observer.pair_selected()
+
+
+def _socket(candidate: aioice.Candidate) -> tuple[str, int, str]:
+    return candidate.host, candidate.port, candidate.transport
