@@ -112,6 +112,44 @@ async def test_flood_of_candidates(network: Network) -> None:
         assert pair.offerer.remoteDescription.sdp.count("a=candidate:") <= 100
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_flood_of_pairs(network: Network, known: bool) -> None:
+    """
+    Limiting the Size of the Checklist Set: not more than a hundred pairs are checked,
+    those of the highest priority, and that on which the peer checks.
+    """
+    # RFC 8445 section 6.1.2.5
+    network.readdress("bob", *(f"10.0.2.{i}" for i in range(1, 11)))
+    async with peers(network) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offer = await offered(offerer)
+        network.cut("alice")
+        await answerer.setRemoteDescription(
+            edited(offer, "a=(candidate|end-of-candidates)[^\n]*\n", "")
+        )
+        # Either below or above what the peer's own can have.
+        lowest = 0 if known else 2**31 - 100
+        for i in range(99):
+            await answerer.addIceCandidate(
+                dataclasses.replace(
+                    CANDIDATE, ip="10.0.9.9", port=5000 + i, priority=lowest + i
+                )
+            )
+        if known:
+            await answerer.addIceCandidate(candidates(offer)[0])
+        await answerer.setLocalDescription()
+        await asyncio.sleep(0.1)
+        connection = ice_transport(answerer).generations[-1].connection
+        assert len(connection._check_list) == 100
+        if known:
+            kept = {x.remote_addr[1] for x in connection._check_list}
+            assert kept == {candidates(offer)[0].port, *range(5090, 5099)}
+        network.heal()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await until(lambda: channel.readyState == "open")
+        assert connection.selected_pair in connection._check_list
+
+
 @pytest.mark.parametrize("how", ["described", "trickled"])
 async def test_other_component(network: Network, how: str) -> None:
     """

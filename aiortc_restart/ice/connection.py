@@ -26,6 +26,10 @@ COMPONENT = 1
 # candidates there are.
 MAX_REMOTE_CANDIDATES = 100
 
+# How many pairs of candidates are checked at most (RFC 8445 section 6.1.2.5): the peer
+# chooses whom the checks are sent to.
+MAX_PAIRS = 100
+
 # How many nominations may wait for their answers: as many as may wait for ours in the
 # base.
 MAX_LATE_ANSWERS = aioice.ice.MAX_EARLY_CHECKS
@@ -104,6 +108,8 @@ class Connection(PathConnection):
         self._resolving: set[tuple[str, int, str]] = set()
         "The peer's candidates whose names are being resolved."
         self._servers: tuple[IceServer, ...] = ()
+        self._triggering: tuple[aioice.ice.StunProtocol, Address] | None = None
+        "By which socket the check has come which is being handled, and from where."
 
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
@@ -194,7 +200,11 @@ class Connection(PathConnection):
         pair = self.selected_pair
         if pair and pair.protocol is protocol and pair.remote_addr == addr:
             self._hear()
-        super().check_incoming(message, addr, protocol)
+        self._triggering = protocol, addr
+        try:
+            super().check_incoming(message, addr, protocol)
+        finally:
+            self._triggering = None
         left = self._left_pair
         if (
             left is not None
@@ -284,6 +294,7 @@ class Connection(PathConnection):
 
     def sort_check_list(self) -> None:
         super().sort_check_list()
+        self._drop_excess_pairs()
         if self.dead_path is not None:
             # One pair is checked at a time, so what leads the same way comes later,
             # whatever its priority.
@@ -377,6 +388,24 @@ class Connection(PathConnection):
         # The base looks for them at its pace only.
         if asyncio.get_running_loop().time() >= self._last_check + PACING:
             self._check_next()
+
+    def _drop_excess_pairs(self) -> None:
+        """
+        Drop the pairs of the lowest priority of which there are too many. Those which
+        have been checked count, and stay, as does the one that a check of the peer's
+        has brought (RFC 8445 section 7.3.1.4).
+        """
+        excess = len(self._pairs) - MAX_PAIRS
+        if excess > 0:
+            droppable = [
+                x
+                for x in self._pairs
+                if x.state in (x.State.FROZEN, x.State.WAITING)
+                and x.task is None
+                and (x.protocol, x.remote_addr) != self._triggering
+            ]
+            for pair in droppable[-excess:]:
+                self._pairs.remove(pair)
 
     def _forget_first_pair(self) -> None:
         if self._first_pair is not None:
