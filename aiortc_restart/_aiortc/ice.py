@@ -9,7 +9,7 @@ import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
 
-from .._servers import IceServer, usable_servers
+from .._servers import IceServer, all_servers
 from .emitter import Emitter
 
 GatheringOptions = tuple[aioice.TransportPolicy, tuple[IceServer, ...]]
@@ -180,7 +180,7 @@ class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
         if servers is None:
             servers = self.getDefaultIceServers()
         policies = aiortc.rtcicetransport.ICE_TRANSPORT_POLICIES
-        return policies[self._ice_transport_policy], usable_servers(servers)
+        return policies[self._ice_transport_policy], all_servers(servers)
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

@@ -316,7 +316,8 @@ class Connection(PathConnection):
         Gather with these servers, and by this policy.
         """
         self._servers = servers
-        self._set_policy(policy, next((x for x in servers if x.scheme != "stun"), None))
+        relays = (x for x in servers if x.obstacle is None and x.scheme != "stun")
+        self._set_policy(policy, next(relays, None))
 
     def withholds(
         self,

@@ -74,12 +74,14 @@ class Gathering:
         self._component = component
         self._hide_related_address = hide_related_address
         self._observer = observer
+        self._obstructed = [x for x in servers if x.obstacle is not None]
         self._questions = Tasks("gathering")
         self._relays = Tasks("gathering")
-        self._stun = [x for x in servers if x.scheme == "stun"]
+        possible = [x for x in servers if x.obstacle is None]
+        self._stun = [x for x in possible if x.scheme == "stun"]
         self._timeout = timeout
         self._turn = sorted(
-            (x for x in servers if x.scheme != "stun"),
+            (x for x in possible if x.scheme != "stun"),
             key=lambda x: TURN_RANKS[x.scheme, x.transport],
         )
 
@@ -96,6 +98,10 @@ class Gathering:
 
         :param sockets: Those of the host candidates.
         """
+        for server in self._obstructed:
+            # Without a socket no STUN server would be asked either.
+            if sockets or server.scheme.startswith("turn"):
+                self._tell_obstructed(server)
         for i, server in enumerate(self._stun if sockets else []):
             self._questions.create(
                 self._ask_from_all(sockets, server, i), f"ask {server.url}"
@@ -240,6 +246,13 @@ class Gathering:
         if isinstance(exc, TimeoutError | aioice.stun.TransactionTimeout):
             return UNREACHABLE, f"There was no answer within {self._timeout:g} seconds"
         return UNREACHABLE, str(exc) or type(exc).__name__
+
+    def _tell_obstructed(self, server: IceServer) -> None:
+        text = server.obstacle or ""
+        logger.info("%s gives no candidate: %s", server.url, text)
+        self._observer.server_failed(
+            RTCPeerConnectionIceErrorEvent(None, None, server.url, UNREACHABLE, text)
+        )
 
 
 async def resolve(host: str) -> dict[int, str]:
