@@ -86,6 +86,17 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     application sends to the peer (RFC 8838). If `False`, it returns when all have been
     gathered, and the description that is sent has them all, as in aiortc. A peer which
     says in its description that it does not trickle has them all in either case.
+
+    An application whose `send()` passes a message to the other side's `receive()`, in
+    order, has no more to do than this, beside exchanging descriptions as ever::
+
+        @pc.on("icecandidate")
+        def on_candidate(candidate):
+            if candidate is not None:
+                send(candidate.toJSON())
+
+        async def receive(message):
+            await pc.addIceCandidate(RTCIceCandidate.fromJSON(message))
     """
 
     iceCandidatePoolSize: int = 0

@@ -1,4 +1,5 @@
 import asyncio
+import ipaddress
 import logging
 from typing import Any, Protocol
 
@@ -257,8 +258,17 @@ class Connection(PathConnection):
         if self.observer is not None:
             self.observer.sockets_opened()
         if self._servers and not self._is_closing:
+            # With the policy `relay` there is no host candidate which would tell.
+            addresses = addresses or aioice.ice.get_host_addresses(
+                use_ipv4=True, use_ipv6=True
+            )
             self._gathering = Gathering(
-                self, component, self._servers, self._is_relay_only, timeout
+                self,
+                component,
+                self._servers,
+                self._is_relay_only,
+                {ipaddress.ip_address(x).version for x in addresses},
+                timeout,
             )
             await self._gathering.run(sockets)
             self._gathering = None
