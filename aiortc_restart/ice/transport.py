@@ -88,6 +88,13 @@ class RTCIceTransport(GenerationKeeper):
         return self._current.remote
 
     @property
+    def restarted(self) -> bool:
+        """
+        Whether the latest generation which the peer has described is that of a restart.
+        """
+        return self._latest.restart
+
+    @property
     def restarting(self) -> bool:
         """
         Whether a restart has been begun by a description and not been answered yet.
