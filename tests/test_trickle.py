@@ -15,7 +15,7 @@ from .calls import ice_transport, offered, peers, ufrag_of
 from .network import Network
 from .probes import checks, stun_server
 from .trickling import trickling
-from .utils import connected_pair, event, states, until
+from .utils import connected_pair, event, negotiate, states, until
 
 DELAY = 0.05
 
@@ -444,6 +444,38 @@ async def test_switched_on_later(network: Network) -> None:
         offer = await offered(pair.offerer)
         assert "a=ice-options:trickle" in offer.sdp
         assert "a=end-of-candidates" in offer.sdp
+
+
+@pytest.mark.parametrize("trickle", [True, False])
+@pytest.mark.parametrize("offers", [True, False])
+async def test_option_stays(network: Network, trickle: bool, offers: bool) -> None:
+    """
+    The option of a generation stays what it was, also where a section is added, and is
+    another one only with the next restart.
+    """
+    # RFC 8839 section 4.4.1.2.1
+    option = "a=ice-options:trickle"
+    configuration = RTCConfiguration(iceServers=[], iceTrickle=trickle)
+    async with peers(network, configuration=configuration) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offerer.on("icecandidate", answerer.addIceCandidate)
+        answerer.on("icecandidate", offerer.addIceCandidate)
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
+        changed = offerer if offers else answerer
+        changed.setConfiguration(
+            RTCConfiguration(iceServers=[], iceTrickle=not trickle)
+        )
+        for restarts in (False, True, False):
+            offerer.addTransceiver("audio")
+            if restarts:
+                offerer.restartIce()
+            said = (await negotiate(offerer, answerer))[0 if offers else 1].sdp
+            sections = said.count("m=")
+            assert sections >= 2
+            trickle = not trickle if restarts else trickle
+            assert said.count(option) == (sections if trickle else 0)
+            await until(lambda: changed.iceConnectionState == "completed")
 
 
 @pytest.mark.parametrize("value", ["yes", 1, None])

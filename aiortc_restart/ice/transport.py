@@ -400,6 +400,18 @@ class RTCIceTransport(GenerationKeeper):
         if not generation.started:
             generation.remote = remote
 
+    def trickles(self, username: str | None) -> bool | None:
+        """
+        Return whether a generation takes candidates one by one, or `None` if that is
+        not settled, as it does not gather yet or does not exist.
+
+        :param username: Its local username fragment.
+        """
+        for generation in (self._pending, self._current):
+            if generation and generation.local.usernameFragment == username:
+                return generation.trickle if generation.gathering else None
+        return None
+
     # Private
 
     @property

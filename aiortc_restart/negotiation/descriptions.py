@@ -1,4 +1,5 @@
 import secrets
+from collections.abc import Callable
 from typing import overload
 
 import aiortc
@@ -37,12 +38,21 @@ def can_trickle(description: SessionDescription) -> bool:
     return any(TRICKLE in (x.ice_options or "").split() for x in description.media)
 
 
-def set_trickle(description: SessionDescription) -> None:
+def set_trickle(
+    description: SessionDescription, trickles: Callable[[int, MediaDescription], bool]
+) -> None:
     """
-    Say in a description that candidates are taken one by one (RFC 9429 section 5.2.1).
+    Say in a description where candidates are taken one by one (RFC 9429 section 5.2.1).
+
+    :param trickles: Whether that is so for the transport of an m-section which has an
+                     index.
     """
+    by_mid = {x.rtp.muxId: trickles(i, x) for i, x in enumerate(description.media)}
+    bundled = [x for x in bundle.bundled_mids(description) if x in by_mid]
     for media in description.media:
-        media.ice_options = TRICKLE
+        mid = media.rtp.muxId
+        if by_mid[bundled[0] if mid in bundled else mid]:
+            media.ice_options = TRICKLE
 
 
 def check_answer(
