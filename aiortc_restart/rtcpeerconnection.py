@@ -19,6 +19,7 @@ from .negotiation.descriptions import (
     set_bundle,
     set_numbers,
     set_trickle,
+    spread_end_of_candidates,
     wrap,
 )
 from .negotiation.operations import Operation
@@ -384,7 +385,9 @@ class RTCPeerConnection(Session):
                 check_sections(parse(sessionDescription), self._current_remote)
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
-                await super().setRemoteDescription(sessionDescription)
+                await super().setRemoteDescription(
+                    spread_end_of_candidates(sessionDescription)
+                )
                 self._complete_remote(step)
 
     # Private

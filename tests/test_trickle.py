@@ -11,7 +11,7 @@ from aiortc import RTCSessionDescription
 from aiortc_restart import RTCConfiguration, RTCIceCandidate
 
 from .agents import current
-from .calls import ice_transport, offered, peers, ufrag_of
+from .calls import edited, ice_transport, offered, peers, ufrag_of
 from .network import Network
 from .probes import checks, stun_server
 from .trickling import trickling
@@ -401,6 +401,31 @@ async def test_replaced(network: Network) -> None:
             await asyncio.sleep(1)
         await asyncio.sleep(10)
         assert [x for _, x in told] == [*names, names[-1], None]
+
+
+async def test_end_of_the_session(network: Network) -> None:
+    """
+    A description may say once, for the session, that all candidates have ended.
+    """
+    # RFC 8840 section 8
+    async with trickling(network) as (call, channel):
+        call.alice.addTransceiver("audio")
+        call.passes = lambda x: x is not None and bool(x.candidate)
+        await call.alice.setLocalDescription()
+        await until(lambda: call.alice.iceGatheringState == "complete")
+        offer = edited(
+            edited(call.alice.localDescription, r"^a=end-of-candidates\r\n", ""),
+            r"^t=0 0\r\n",
+            r"\g<0>a=end-of-candidates\r\n",
+        )
+        await call.bob.setRemoteDescription(offer)
+        said = call.bob.remoteDescription.sdp
+        assert said.count("a=end-of-candidates") == said.count("m=") == 2
+        await call.bob.setLocalDescription()
+        await call.alice.setRemoteDescription(call.bob.localDescription)
+        await until(lambda: channel.readyState == "open")
+        await until(lambda: call.bob.iceConnectionState == "completed", timeout=5)
+        assert call.alice.iceConnectionState == "connected"
 
 
 async def test_closed(network: Network) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+import re
 import secrets
 from collections.abc import Callable
 from typing import overload
@@ -149,6 +151,20 @@ def describe_transport(
     media.ice_candidates_complete = complete
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
+
+
+def spread_end_of_candidates(
+    description: aiortc.RTCSessionDescription,
+) -> aiortc.RTCSessionDescription:
+    """
+    Return a description which says for each m-section that its candidates have ended,
+    if it says so for the session (RFC 8840 section 8), where the base does not look.
+    """
+    session, *sections = re.split(r"^(?=m=)", description.sdp, flags=re.MULTILINE)
+    if not re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
+        return description
+    ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
+    return dataclasses.replace(description, sdp=session + "".join(ended))
 
 
 def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
