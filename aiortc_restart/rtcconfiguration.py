@@ -85,7 +85,19 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     it does in browsers: each is told by the `"icecandidate"` event, which the
     application sends to the peer (RFC 8838). If `False`, it returns when all have been
     gathered, and the description that is sent has them all, as in aiortc. A peer which
-    says in its description that it does not trickle has them all in either case.
+    says in its description that it does not trickle has them all in either case. When
+    this is changed in a call, our own descriptions say so from the next restart on.
+
+    An application whose `send()` passes a message to the other side's `receive()`, in
+    order, has no more to do than this, beside exchanging descriptions as ever::
+
+        @pc.on("icecandidate")
+        def on_candidate(candidate):
+            if candidate is not None:
+                send(candidate.toJSON())
+
+        async def receive(message):
+            await pc.addIceCandidate(RTCIceCandidate.fromJSON(message))
     """
 
     iceCandidatePoolSize: int = 0

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials, is_end_of_candidates
@@ -19,6 +19,7 @@ from .negotiation.descriptions import (
     set_bundle,
     set_numbers,
     set_trickle,
+    spread_end_of_candidates,
     wrap,
 )
 from .negotiation.operations import Operation
@@ -184,10 +185,9 @@ class RTCPeerConnection(Session):
         async with self._operation(harmless=True):
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
-            if self._settings.iceTrickle:
-                set_trickle(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
+            set_trickle(answer, self._trickles)
             self._reject_stopped(answer)
             for media in answer.media:
                 transport = self._transport_of_mid(media.rtp.muxId)
@@ -393,7 +393,9 @@ class RTCPeerConnection(Session):
                 check_sections(parse(sessionDescription), self._current_remote)
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
-                await super().setRemoteDescription(sessionDescription)
+                await super().setRemoteDescription(
+                    spread_end_of_candidates(sessionDescription)
+                )
                 self._complete_remote(step)
             if step.replaced is not None:
                 await self._stop_undone(step.replaced)
@@ -426,8 +428,6 @@ class RTCPeerConnection(Session):
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
-        if self._settings.iceTrickle:
-            set_trickle(offer)
         set_bundle(offer, self._current_local, self._current_remote)
         if (
             self._local_credentials_to_replace
@@ -439,6 +439,7 @@ class RTCPeerConnection(Session):
                 describe_transport(media, fresh, [], complete=False)
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
+        set_trickle(offer, self._trickles)
         self._reject_stopped(offer)
         return wrap(offer)
 
@@ -491,3 +492,14 @@ class RTCPeerConnection(Session):
             if media.rtp.muxId in tag and media.rtp.muxId in mids:
                 media.direction = "inactive"
         rejection.reject(description, mids.difference(tag))
+
+    def _trickles(self, index: int, media: MediaDescription) -> bool:
+        """
+        Whether to say of an m-section that candidates are taken one by one. What has
+        been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
+        """
+        transport = self._transport_of_section(index, media)
+        said = None
+        if transport is not None and media.ice is not None:
+            said = transport.trickles(media.ice.usernameFragment)
+        return self._settings.iceTrickle if said is None else said

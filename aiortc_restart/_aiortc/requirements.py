@@ -19,7 +19,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_check_list _check_periodic "
         "_closing _components _early_checks _early_checks_done "
         "_local_candidates _local_candidates_end _nominated _nominating "
-        "_pair_remote_candidate _protocols _query_consent_task "
+        "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "
         "_remote_candidates_resolving _tie_breaker _transport_policy "
         "build_request check_complete check_incoming close connect "

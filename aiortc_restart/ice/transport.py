@@ -88,6 +88,13 @@ class RTCIceTransport(GenerationKeeper):
         return self._current.remote
 
     @property
+    def restarted(self) -> bool:
+        """
+        Whether the latest generation which the peer has described is that of a restart.
+        """
+        return self._latest.restart
+
+    @property
     def restarting(self) -> bool:
         """
         Whether a restart has been begun by a description and not been answered yet.
@@ -399,6 +406,18 @@ class RTCIceTransport(GenerationKeeper):
         generation = self._pending or self._current
         if not generation.started:
             generation.remote = remote
+
+    def trickles(self, username: str | None) -> bool | None:
+        """
+        Return whether a generation takes candidates one by one, or `None` if that is
+        not settled, as it does not gather yet or does not exist.
+
+        :param username: Its local username fragment.
+        """
+        for generation in (self._pending, self._current):
+            if generation and generation.local.usernameFragment == username:
+                return generation.trickle if generation.gathering else None
+        return None
 
     # Private
 

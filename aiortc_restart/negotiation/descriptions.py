@@ -1,5 +1,8 @@
+import dataclasses
 import ipaddress
+import re
 import secrets
+from collections.abc import Callable
 from typing import overload
 
 import aiortc
@@ -38,12 +41,21 @@ def can_trickle(description: SessionDescription) -> bool:
     return any(TRICKLE in (x.ice_options or "").split() for x in description.media)
 
 
-def set_trickle(description: SessionDescription) -> None:
+def set_trickle(
+    description: SessionDescription, trickles: Callable[[int, MediaDescription], bool]
+) -> None:
     """
-    Say in a description that candidates are taken one by one (RFC 9429 section 5.2.1).
+    Say in a description where candidates are taken one by one (RFC 9429 section 5.2.1).
+
+    :param trickles: Whether that is so for the transport of an m-section which has an
+                     index.
     """
+    by_mid = {x.rtp.muxId: trickles(i, x) for i, x in enumerate(description.media)}
+    bundled = [x for x in bundle.bundled_mids(description) if x in by_mid]
     for media in description.media:
-        media.ice_options = TRICKLE
+        mid = media.rtp.muxId
+        if by_mid[bundled[0] if mid in bundled else mid]:
+            media.ice_options = TRICKLE
 
 
 def check_answer(
@@ -163,6 +175,20 @@ def describe_transport(
     media.ice_candidates_complete = complete
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
+
+
+def spread_end_of_candidates(
+    description: aiortc.RTCSessionDescription,
+) -> aiortc.RTCSessionDescription:
+    """
+    Return a description which says for each m-section that its candidates have ended,
+    if it says so for the session (RFC 8840 section 8), where the base does not look.
+    """
+    session, *sections = re.split(r"^(?=m=)", description.sdp, flags=re.MULTILINE)
+    if not re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
+        return description
+    ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
+    return dataclasses.replace(description, sdp=session + "".join(ended))
 
 
 def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
