@@ -76,7 +76,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     When a path is lost on which no request is answered, in seconds from the last
     response. More than 1.2 times the interval, as the next request may come that late;
     RFC 7675 section 5.1 has 30. `None` for the product of `aioice.ice.CONSENT_FAILURES`
-    and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them.
+    and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them,
+    or as long as it takes until a request has been sent and may have been answered.
     """
 
     iceTrickle: bool = False
@@ -126,11 +127,11 @@ class RTCConfiguration(aiortc.RTCConfiguration):
                 f"(RFC 7675 section 5.1), not {interval!r}"
             )
         times = ConsentTimes(interval, timeout)
-        if times.lifetime <= times.longest_delay:
+        if times.set_lifetime <= times.longest_delay:
             raise ValueError(
                 f"iceConsentTimeout must be more than {times.longest_delay:g} seconds, "
                 "which may pass until consent is asked for again (1.2 times "
-                f"iceConsentInterval), not {times.lifetime:g}"
+                f"iceConsentInterval), not {times.set_lifetime:g}"
             )
 
 

@@ -11,11 +11,13 @@ from aioice import stun
 from .agents import (
     active,
     add_candidates,
+    chatter,
     connected_transports,
     current,
     described,
     make_transport,
     socket_address,
+    states_of,
     unreachable,
 )
 from .consents import LIFETIME, forge_responses, time_of_loss, to
@@ -187,3 +189,34 @@ async def test_settings_during_the_call(
         monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 2)
         network.cut()
         assert await time_of_loss(alice) == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("round_trip", [0, 0.4, 2.0])
+@pytest.mark.parametrize("busy", [True, False])
+async def test_few_failures_allowed(
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    round_trip: float,
+    busy: bool,
+) -> None:
+    """
+    However few failures are allowed, there is none on a path which works.
+    """
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", failures)
+    network.delay(round_trip / 2)
+    async with connected_transports(network) as (alice, bob):
+        histories = [states_of(alice), states_of(bob)]
+        if busy:
+            async with chatter(network, bob, alice), chatter(network, alice, bob):
+                await asyncio.sleep(300)
+        else:
+            await asyncio.sleep(300)
+        assert histories == [["completed"]] * 2
+        network.cut()
+        lost = await time_of_loss(alice)
+        # The next request comes after 6 s at the latest, and is answered within a
+        # second, or two round trips.
+        least = 6 + max(1, 2 * round_trip)
+        assert lost == pytest.approx(max(5 * failures, least), abs=0.1)

@@ -5,8 +5,8 @@ Whether the pair in use is alive: what is called silence, and what ends it.
 import asyncio
 import errno
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,6 +15,7 @@ from aiortc_restart.ice import liveness
 
 from .agents import (
     active,
+    chatter,
     connected_transports,
     restart,
     socket_address,
@@ -29,32 +30,6 @@ from .utils import connected_pair, states, until
 
 TIMEOUT = 5.0
 "The default of `iceDisconnectedTimeout`, in seconds."
-
-
-@asynccontextmanager
-async def chatter(
-    network: Network, sender: RTCIceTransport, receiver: RTCIceTransport
-) -> AsyncIterator[None]:
-    """
-    Send something every 20 ms.
-    """
-
-    async def send() -> None:
-        while True:
-            await sender._send(b"data")
-            await asyncio.sleep(0.02)
-
-    async def receive() -> None:
-        while True:
-            await receiver._recv()
-
-    tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class PathConnection(_aiortc.Connection):
         """
         How long consent lasts after a response, in seconds.
         """
-        return self._consent.lifetime
+        return self._consent.lifetime(self.patience)
 
     @property
     def data_count(self) -> int:
