@@ -168,6 +168,12 @@ class PathConnection(_aiortc.Connection):
             self._forget_consent_request(request)
             self.switch_role("ICE-CONTROLLED" in request.message.attributes)
             self._request_consent(request.pair, repair=False)
+        elif message.error_code == 403:
+            # The peer revokes its consent (RFC 7675 section 5.2). To the observer it is
+            # as if the pair had no socket any more.
+            self._forget_consent_request(request)
+            if request.pair is self.selected_pair:
+                self.protocol_lost(request.pair.protocol)
 
     def consent_times_changed(self, before: float) -> None:
         """
