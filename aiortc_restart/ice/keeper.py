@@ -128,7 +128,7 @@ class GenerationKeeper(BaseIceTransport):
 
     def generation_changed(self, generation: IceGeneration) -> None:
         if generation is self._active:
-            self._update_selected_pair()
+            self._update_state()
         elif generation is self._current and generation.selectable:
             self._switch(generation)
 
@@ -272,30 +272,34 @@ class GenerationKeeper(BaseIceTransport):
         recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
-        self._update_selected_pair()
         self._update_state()
         if recovered:
             self.emit("recovered")
 
-    def _update_selected_pair(self) -> None:
-        assert self._active is not None
-        pair = self._active.connection.selected_pair
-        if pair is not None and pair is not self._selected_pair:
-            self._selected_pair = pair
-            self._selected = RTCIceCandidatePair(
-                local=candidate_from_aioice(pair.local_candidate, self._active.local),
-                remote=candidate_from_aioice(
-                    pair.remote_candidate, self._active.remote
-                ),
-            )
-            self.emit("selectedcandidatepairchange")
+    def _update_selected_pair(self) -> bool:
+        """
+        Look which pair is selected, and tell whether it is another one.
+        """
+        active = self._active
+        pair = active.connection.selected_pair if active is not None else None
+        if active is None or pair is None or pair is self._selected_pair:
+            return False
+        self._selected_pair = pair
+        self._selected = RTCIceCandidatePair(
+            local=candidate_from_aioice(pair.local_candidate, active.local),
+            remote=candidate_from_aioice(pair.remote_candidate, active.remote),
+        )
+        return True
 
     def _update_state(self) -> None:
         """
-        Compute the state (webrtc-pc #dom-rtcicetransportstate).
+        Compute the state (webrtc-pc #dom-rtcicetransportstate), and tell of what has
+        changed, the selected pair first (webrtc-pc
+        #dom-rtcicetransport-onselectedcandidatepairchange).
         """
         if self.state == "closed":
             return
+        pair_changed = self._update_selected_pair()
         restarting = (
             self._current is not self._active
             and self._current.started
@@ -319,6 +323,6 @@ class GenerationKeeper(BaseIceTransport):
             self._start_settled.clear()
         if state != self.state:
             logger.debug("RTCIceTransport(%s) - %s -> %s", self.role, self.state, state)
-            self._set_state(state)
+        self._set_state(state, pair_changed)
         if state not in ("new", "checking"):
             self._start_settled.set()
