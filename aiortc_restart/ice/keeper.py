@@ -87,6 +87,7 @@ class GenerationKeeper(BaseIceTransport):
         self._selected: RTCIceCandidatePair | None = None
         self._selected_pair: aioice.ice.CandidatePair | None = None
         self._start_settled = asyncio.Event()
+        self._switches = 0
         self._tie_breaker = self._current.connection.tie_breaker
 
         # The base's were bound to one connection.
@@ -113,6 +114,16 @@ class GenerationKeeper(BaseIceTransport):
         return self._active is not None and not self._active.lost
 
     @property
+    def proof(self) -> tuple[int, int] | None:
+        """
+        What becomes another with each proof that what is sent reaches the peer, or
+        `None`.
+        """
+        if self._active is None:
+            return None
+        return self._switches, self._active.connection.answers
+
+    @property
     def state(self) -> str:
         """
         The current state of the ICE transport (webrtc-pc #dom-rtcicetransportstate).
@@ -123,6 +134,13 @@ class GenerationKeeper(BaseIceTransport):
         When the state changes, the `"statechange"` event is fired.
         """
         return super().state
+
+    def ask(self) -> None:
+        """
+        Ask the peer whether what is sent arrives, unless it has been asked already.
+        """
+        if self._active is not None and not self._active.connection.asking:
+            self._active.ask()
 
     # GenerationOwner
 
@@ -266,6 +284,7 @@ class GenerationKeeper(BaseIceTransport):
         Send on a generation from now on. There is no `await` in it.
         """
         previous, self._active = self._active, generation
+        self._switches += 1
         self._connection = generation.connection
         self._send = generation.connection.send
         generation.use(self._disconnected_timeout)

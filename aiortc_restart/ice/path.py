@@ -59,6 +59,8 @@ class PathConnection(_aiortc.Connection):
         self, inbox: Inbox, consent: ConsentTimes, *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.answers = 0
+        "How many requests have been answered."
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
         self.data_signs = 0
@@ -152,6 +154,7 @@ class PathConnection(_aiortc.Connection):
         self._messages += 1
         if message.message_class == aioice.stun.Class.RESPONSE:
             now = asyncio.get_running_loop().time()
+            self.answers += 1
             self.consent_time = now
             # It is believed at once when it has grown, and else by and by.
             latest = now - request.sent_time
