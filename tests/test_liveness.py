@@ -18,6 +18,7 @@ from aiortc_restart import (
     RTCPeerConnection,
 )
 from aiortc_restart.ice import liveness
+from aiortc_restart.rtcconfiguration import MIN_DISCONNECTED_TIMEOUT
 
 from .agents import (
     active,
@@ -119,6 +120,25 @@ async def test_silent_call(network: Network, round_trip: float) -> None:
         await asyncio.sleep(1800)
         assert [x.ice for x in histories] == [["completed"]] * 2
         assert recovered == [[], []]
+
+
+@pytest.mark.parametrize("round_trip", [0, 0.05, 0.2])
+async def test_shortest_timeout(network: Network, round_trip: float) -> None:
+    """
+    With the shortest timeout a silent call is not disconnected either, and a dead one
+    is.
+    """
+    configuration = RTCConfiguration(
+        iceServers=[], iceDisconnectedTimeout=MIN_DISCONNECTED_TIMEOUT
+    )
+    async with connected_pair(network, configuration=configuration) as pair:
+        network.delay(round_trip / 2)
+        await asyncio.sleep(5)
+        histories = [states(pair.offerer), states(pair.answerer)]
+        await asyncio.sleep(600)
+        assert [x.ice for x in histories] == [["completed"]] * 2
+        network.cut()
+        await until(lambda: histories[0].ice[-1] == "disconnected", timeout=1)
 
 
 async def test_few_probes_where_all_is_well(network: Network) -> None:
@@ -627,3 +647,4 @@ def test_interval_is_conformant() -> None:
     """
     # RFC 8445 section 14.3
     assert liveness.SAMPLE_INTERVAL >= 0.5
+    assert liveness.SAMPLE_INTERVAL <= MIN_DISCONNECTED_TIMEOUT
