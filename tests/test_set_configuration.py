@@ -163,6 +163,7 @@ INVALID: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "iceTransportPolicy", {"iceTransportPolicy": "relay"}),
     (ValueError, "iceRestartTimeout", {"iceRestartTimeout": -1}),
     (ValueError, "iceFailedTimeout", {"iceFailedTimeout": "5"}),
+    (ValueError, "iceDisconnectedTimeout", {"iceDisconnectedTimeout": 0.3}),
     (ValueError, "iceConsentInterval", {"iceConsentInterval": 4}),
     (ValueError, "iceConsentTimeout", {"iceConsentTimeout": 5}),
     (ValueError, "RTCIceServer", {"iceServers": ["stun:a"]}),

@@ -200,11 +200,19 @@ class RTCIceTransport(Emitter, aiortc.RTCIceTransport):
         (webrtc-pc #dom-rtcicetransport-onstatechange).
         """
 
-    def _set_state(self, state: str) -> None:
-        if state == self.__state:
-            return
+    def _set_state(self, state: str, pair_changed: bool = False) -> None:
+        """
+        Set the state, and tell of what has changed when all has.
+
+        :param pair_changed: Whether the selected pair is another one, too.
+        """
+        changed = state != self.__state
         self.__state = state
-        fire_events = self.state_changed()
+        fire_events = self.state_changed() if changed else None
+        if pair_changed:
+            self.emit("selectedcandidatepairchange")
+        if fire_events is None:
+            return
         self.emit("statechange")
         fire_events()
         if state == "closed":

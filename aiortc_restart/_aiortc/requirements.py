@@ -48,7 +48,11 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
         "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_enabled", "_next_encoded_frame", "_send_keyframe"]),
+    (
+        aiortc.RTCRtpSender,
+        "_RTCRtpSender__packet_count _enabled _next_encoded_frame "
+        "_send_keyframe".split(),
+    ),
     (
         aiortc.RTCRtpReceiver,
         "_RTCRtpReceiver__codecs _RTCRtpReceiver__jitter_buffer "

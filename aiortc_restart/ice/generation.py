@@ -228,7 +228,7 @@ class IceGeneration(GatheringGeneration):
 
     def ask(self) -> None:
         """
-        Ask whether its path, which is about to be left, still works.
+        Ask whether its path, which is in use, still works.
         """
         if self._liveness is not None:
             self.connection.probe()

@@ -308,10 +308,12 @@ class RTCIceTransport(GenerationKeeper):
             self._active.allow_silence(disconnectedTimeout)
         consent = self._gatherer.consent
         if (consent.interval, consent.timeout) != (consentInterval, consentTimeout):
-            before = consent.lifetime
+            before = [
+                (x.connection, x.connection.consent_lifetime) for x in self.generations
+            ]
             consent.interval, consent.timeout = consentInterval, consentTimeout
-            for generation in self.generations:
-                generation.connection.consent_times_changed(before)
+            for connection, lifetime in before:
+                connection.consent_times_changed(lifetime)
 
     def discard(self) -> None:
         """
