@@ -69,7 +69,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     iceFailedTimeout: float | None = 60.0
     """
     When a connection whose path is lost closes itself, in seconds from the moment at
-    which it becomes `"failed"`, unless a restart brings it back. `None` for never.
+    which it becomes `"failed"`, unless a restart brings it back. `None` for never. One
+    which has never been up does not close itself, as in aiortc.
     """
 
     iceConsentInterval: float | None = None

@@ -14,7 +14,7 @@ import aioice.ice
 import aiortc
 import pytest
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RTCP_PSFB_PLI, AnyRtcpPacket, RtcpPsfbPacket, RtpPacket
 
 from aiortc_restart import AudioStreamTrack, RTCConfiguration, RTCPeerConnection
 from aiortc_restart._aiortc import RTCRtpReceiver, RTCRtpSender, media
@@ -25,7 +25,10 @@ from .calls import ice_transport, restart
 from .media import Packets, Pictures, add_media, flowing
 from .network import Datagram, Network
 from .probes import checks, is_response
-from .utils import connected_pair, until
+from .utils import connected_pair, event, negotiate, until
+
+DELAY = 0.02
+"Seconds, one way."
 
 PATIENT = RTCConfiguration(iceServers=[], iceFailedTimeout=None)
 
@@ -231,6 +234,51 @@ async def test_rare_pictures(network: Network) -> None:
             await asyncio.sleep(20)
             assert [x for x in watch.asked if x < cut] == []
             assert len(watch.assembled) >= 17
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_keyframe_of_a_silent_sender(network: Network, restarts: bool) -> None:
+    """
+    A sender which says nothing until it is asked, as one whose picture stands still
+    does, is asked for a keyframe as soon as the path is back.
+    """
+
+    def reaches(datagram: Datagram) -> bool:
+        # RFC 5761 section 4: the packets which are no RTCP.
+        first, second, *_ = datagram.data
+        from_bob = datagram.source[0] in network.addresses("bob")
+        return not from_bob or first & 0xC0 != 0x80 or 192 <= second <= 223
+
+    async with connected_pair(network, prepare=pictures(0.05)) as pair:
+        network.delay(DELAY)
+        await flowing(pair.offerer)
+        (receiver,), (sender,) = pair.offerer.getReceivers(), pair.answerer.getSenders()
+        await asyncio.sleep(1)
+        handle = sender._handle_rtcp_packet
+        asked: list[float] = []
+
+        async def handle_rtcp_packet(packet: AnyRtcpPacket) -> None:
+            if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
+                asked.append(network.now)
+            await handle(packet)
+
+        sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+        with watching(network, receiver) as watch:
+            cut = network.now
+            network.cut()
+            network.filter = reaches
+            await until(lambda: pair.offerer.iceConnectionState == "disconnected")
+            network.heal()
+            if restarts:
+                await negotiate(pair.offerer, pair.answerer, iceRestart=True)
+            while pair.offerer.iceConnectionState != "completed":
+                await event(pair.offerer, "iceconnectionstatechange")
+            back = network.now
+            await asyncio.sleep(1)
+            assert [x for x in watch.received if x > cut] == []
+            # What has come proves one way only; the answer to a probe proves both.
+            assert len(asked) == 1
+            assert 0 < asked[0] - back < 3 * DELAY + 0.001
 
 
 # Both sides
