@@ -227,6 +227,7 @@ async def test_blip(network: Network, seconds: float) -> None:
         await pair.exchange()
         await asyncio.sleep(60)
         assert histories[0].ice[-1] == histories[1].ice[-1] == "completed"
+        assert [x.negotiationneeded for x in histories] == [0, 0]
 
 
 async def test_flapping(network: Network) -> None:

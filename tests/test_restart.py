@@ -11,7 +11,7 @@ import aioice.stun
 import pytest
 from aiortc import RTCSessionDescription
 
-from aiortc_restart import RTCPeerConnection
+from aiortc_restart import RTCConfiguration, RTCPeerConnection
 
 from .calls import (
     RETIREMENT,
@@ -21,12 +21,14 @@ from .calls import (
     ice_transports,
     offered,
     paths,
+    peers,
     restart,
     sections,
     switched,
     ufrag_of,
 )
 from .network import Network
+from .snapshots import snapshot
 from .utils import (
     Pair,
     candidates,
@@ -35,6 +37,7 @@ from .utils import (
     event,
     negotiate,
     states,
+    until,
 )
 
 ICE_CHARS = set(string.ascii_letters + string.digits + "+/")
@@ -210,6 +213,29 @@ async def test_create_offer_changes_nothing(network: Network, asked: bool) -> No
         assert history.ice == ["completed"]
         await pair.exchange()
         await restart(pair.offerer, pair.answerer)
+
+
+async def test_create_offer_adds_no_data_channels(network: Network) -> None:
+    """
+    An offer which has a section for data channels, because there always is to be one,
+    adds nothing until it is applied, and the transport is made once.
+    """
+    configuration = RTCConfiguration(iceServers=[], alwaysNegotiateDataChannels=True)
+    async with peers(network, configuration=configuration) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        before = snapshot(offerer)
+        made = []
+        for _ in range(3):
+            offer = await offerer.createOffer()
+            assert "m=application" in offer.sdp
+            assert offerer.sctp is None
+            made.append(snapshot(offerer)["made"])
+        assert made == [made[0]] * 3
+        assert {**snapshot(offerer), "made": before["made"]} == before
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        channel = offerer.createDataChannel("test")
+        await until(lambda: channel.readyState == "open")
 
 
 async def test_create_offer_places_nothing(network: Network) -> None:

@@ -3,6 +3,7 @@ What the application did since the offer that is rolled back: it is kept.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,9 +13,10 @@ from aiortc_restart import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCSessionDescription,
 )
 
-from .calls import ROLLBACK, SETTLING, offered, peers, restart, switched
+from .calls import ROLLBACK, SETTLING, edited, offered, peers, restart, switched
 from .media import Pictures, flowing
 from .network import Network
 from .snapshots import slots
@@ -55,6 +57,15 @@ async def negotiated_either_way(
         await switched(*both)
     await flowing(offerer, pc)
     await restart(pc, offerer)
+
+
+def channel_lines(offer: RTCSessionDescription) -> list[str]:
+    """
+    Return the lines by which an offer describes its data channels.
+    """
+    return re.findall(
+        r"^(?:m=application|a=sctp|a=max-message-size).*?$", offer.sdp, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["first", "again"])
@@ -214,6 +225,43 @@ async def test_stopped(network: Network) -> None:
         await negotiate(pc, pair.offerer)
         assert transceiver.currentDirection == "inactive"
         await pair.exchange()
+
+
+async def test_removed(network: Network) -> None:
+    """
+    A transceiver which is removed is stopped, which its application may still hold.
+    """
+    # RFC 9429 section 4.1.10.2
+    policy = RTCBundlePolicy.BALANCED
+    async with have_remote_offer(network, policy, True) as (_, pc):
+        (removed,) = pc.getTransceivers()
+        assert not removed.stopped
+        stopped: list[bool] = []
+        pc.on("signalingstatechange", lambda: stopped.append(removed.stopped))
+        await pc.setRemoteDescription(ROLLBACK)
+        assert pc.getTransceivers() == []
+        assert stopped == [True]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_legacy_data_channels(network: Network, policy: RTCBundlePolicy) -> None:
+    """
+    The way in which an offer had described data channels is forgotten.
+    """
+    configuration = RTCConfiguration(iceServers=[], bundlePolicy=policy)
+    async with peers(network, configuration=configuration) as (offerer, answerer):
+        offerer.createDataChannel("theirs")
+        answerer.createDataChannel("ours")
+        before = channel_lines(await answerer.createOffer())
+        offer = await offered(offerer)
+        # As it was before RFC 8841.
+        legacy = edited(offer, "UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")
+        legacy = edited(
+            legacy, "a=sctp-port:5000", "a=sctpmap:5000 webrtc-datachannel 65535"
+        )
+        await answerer.setRemoteDescription(legacy)
+        await answerer.setRemoteDescription(ROLLBACK)
+        assert channel_lines(await answerer.createOffer()) == before
 
 
 async def test_kept_then_answered(network: Network) -> None:
