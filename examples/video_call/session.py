@@ -5,13 +5,13 @@ One page's WebSocket, from its first message to its last.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from aiortc_restart import RTCConfiguration
 
+from .bucket import Bucket
 from .messages import MAX_LENGTH, BadMessageError, Join, Message, parse
 from .participant import Participant
 from .rooms import Rooms
@@ -52,7 +52,7 @@ class Session:
         sessions: Iterable["Session"],
     ) -> None:
         self.participant: Participant | None = None
-        self._allowed, self._counted = BURST, time.monotonic()
+        self._allowed = Bucket(RATE, BURST)
         self._configuration = configuration
         self._outbox: asyncio.Queue[Message | Farewell] = asyncio.Queue(MAX_WAITING)
         self._rooms = rooms
@@ -101,16 +101,6 @@ class Session:
         with contextlib.suppress(asyncio.QueueFull):
             self._outbox.put_nowait(message)
 
-    def _allow(self) -> bool:
-        """
-        Decide whether the page may say one more thing now.
-        """
-        now = time.monotonic()
-        self._allowed = min(BURST, self._allowed + (now - self._counted) * RATE)
-        self._counted = now
-        self._allowed -= 1
-        return self._allowed >= 0
-
     async def _join(self, join: Join) -> None:
         participant = Participant(join, self._configuration, self.send)
         try:
@@ -144,7 +134,7 @@ class Session:
                 return
             if message.type == WSMsgType.ERROR:
                 return
-            if not self._allow():
+            if not self._allowed.take():
                 await self.leave(WSCloseCode.POLICY_VIOLATION, "Too many messages.")
                 return
             try:

@@ -6,103 +6,24 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import WSServerHandshakeError
 
-from aiortc_restart import RTCConfiguration, RTCPeerConnection
 from examples.video_call import rooms, session
-from examples.video_call.server import Server
 
 from ..utils import DESCRIPTORS, until
-from .video_call import make_server
-
-Socket = ClientWebSocketResponse
-
-
-class Caller:
-    """
-    What a test has: a server, and sockets to it.
-    """
-
-    def __init__(self, server: Server, client: TestClient[Any, Any]) -> None:
-        self.client = client
-        self.server = server
-
-    async def connect(self, **headers: str) -> Socket:
-        return await self.client.ws_connect("/socket", headers=headers)
-
-    async def join(self, identity: str = "identity-1", room: str = "lobby") -> Socket:
-        socket = await self.connect()
-        await send(socket, join=join_message(identity, room))
-        assert (await expect(socket, "welcome"))["room"] == room
-        return socket
-
-    async def nobody_left(self) -> None:
-        await until(
-            lambda: not self.server.sessions and not self.server.rooms.rooms,
-            message="somebody is left",
-        )
-
-
-@contextlib.asynccontextmanager
-async def calling() -> AsyncIterator[Caller]:
-    server = make_server()
-    async with TestClient(TestServer(server.application())) as client:
-        yield Caller(server, client)
-
-
-def join_message(identity: str, room: str = "lobby", name: str = "Ann") -> Any:
-    return {"identity": identity, "name": name, "room": room}
-
-
-async def send(socket: Socket, **message: Any) -> None:
-    await socket.send_str(json.dumps(message))
-
-
-async def expect(socket: Socket, name: str) -> Any:
-    """
-    Wait for a message of a name, and pass over those before.
-    """
-    async with asyncio.timeout(10):
-        while True:
-            message = await socket.receive_json()
-            if name in message:
-                return message[name]
-
-
-async def expect_close(socket: Socket) -> tuple[int | None, str]:
-    """
-    Wait until the server closes a socket, and return with which code and reason.
-    """
-    async with asyncio.timeout(10):
-        while (message := await socket.receive()).type == WSMsgType.TEXT:
-            pass
-    assert message.type == WSMsgType.CLOSE
-    return message.data, str(message.extra)
-
-
-@contextlib.asynccontextmanager
-async def offering() -> AsyncIterator[RTCPeerConnection]:
-    """
-    Make a connection with something to offer.
-    """
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], iceTrickle=True))
-    pc.createDataChannel("chat")
-    pc.addTransceiver("audio")
-    pc.addTransceiver("video")
-    await pc.setLocalDescription()
-    try:
-        yield pc
-    finally:
-        await pc.close()
-
-
-def described(pc: RTCPeerConnection) -> dict[str, str]:
-    return {"sdp": pc.localDescription.sdp, "type": pc.localDescription.type}
+from .callers import (
+    calling,
+    described,
+    expect,
+    expect_close,
+    join_message,
+    offering,
+    send,
+    vanish,
+)
 
 
 def count() -> tuple[int, int]:
@@ -368,13 +289,3 @@ async def test_shutdown() -> None:
         reading = asyncio.create_task(expect_close(socket))
         await caller.client.server.close()
         assert await reading == (1001, "The server is shutting down.")
-
-
-async def vanish(socket: Socket) -> None:
-    """
-    Lose the connection of a socket, without a word.
-    """
-    connection = socket._conn
-    assert connection is not None and connection.transport is not None
-    connection.transport.abort()
-    await socket.close()
