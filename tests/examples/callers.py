@@ -137,7 +137,7 @@ class Guest:
         self.errors: list[str] = []
         "What the server has refused, and why."
 
-        self.others: list[MediaStreamTrack] = []
+        self.tracks: list[MediaStreamTrack] = []
         "What has come of the others, and of the guest's own."
 
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[], iceTrickle=True))
@@ -148,10 +148,16 @@ class Guest:
 
         self._negotiation = PerfectNegotiation(self.pc, self._send, polite=True)
         self.channel.on("message", self._hear)
-        self.pc.on("track", self.others.append)
+        self.pc.on("track", self.tracks.append)
 
     async def cut(self, seconds: float) -> None:
         await send(self.socket, cut=seconds)
+
+    def videos(self) -> list[MediaStreamTrack]:
+        """
+        Return the pictures which come: the guest's own, then those of the others.
+        """
+        return [x for x in self.tracks if x.kind == "video"]
 
     async def run(self) -> None:
         """
