@@ -9,12 +9,20 @@ from aiohttp import web
 
 from aiortc_restart import RTCConfiguration, RTCIceServer
 
+from .hosts import Hosts
 from .server import Server
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("examples.video_call", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name by which others reach the server, besides its addresses",
+    )
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
         "--ice-server", action="append", default=[], help="such as stun:host:3478"
@@ -37,7 +45,7 @@ def main() -> None:
     scheme = "https" if context else "http"
     print(f"Open {scheme}://{args.host}:{args.port}/ in two browsers, or tabs.")
     web.run_app(
-        Server(configuration).application(),
+        Server(configuration, Hosts(args.host, args.allow_host)).application(),
         host=args.host,
         port=args.port,
         print=lambda _: None,

@@ -179,6 +179,23 @@ async def test_origin(origin: str) -> None:
         await caller.nobody_left()
 
 
+@pytest.mark.parametrize("path", ["/", "/socket", "/static/main.js"])
+async def test_name_of_another(path: str) -> None:
+    """
+    A page whose own name has been pointed to this machine gets nothing.
+    """
+    async with calling() as caller:
+        port = caller.client.port
+        for host, status in ((f"evil.test:{port}", 403), (f"localhost:{port}", 200)):
+            headers = {"Host": host, "Origin": f"http://{host}"}
+            if path == "/socket" and status == 200:
+                await (await caller.connect(**headers)).close()
+                continue
+            response = await caller.client.get(path, headers=headers)
+            assert response.status == status
+        await caller.nobody_left()
+
+
 async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Rooms, and the people in one, are bounded in number, until somebody leaves.

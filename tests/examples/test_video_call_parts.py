@@ -9,6 +9,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from aiortc_restart import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+from examples.video_call.hosts import Hosts
 from examples.video_call.media import FilteredTrack, ReceivedTrack, SeatTrack
 from examples.video_call.outage import Outage
 from examples.video_call.picture import BLACK, FILTERS, filter_picture
@@ -131,3 +132,39 @@ async def test_received_track_stopped() -> None:
         await waiting
     with pytest.raises(MediaStreamError):
         await track.recv()
+
+
+@pytest.mark.parametrize(
+    ("bound", "known", "unknown"),
+    [
+        (
+            "127.0.0.1",
+            ["127.0.0.1", "127.0.0.1:8080", "LocalHost:1", "[::1]:8080", "call.test"],
+            ["192.0.2.1", "[2001:db8::1]", "0.0.0.0", "evil.test", "127.0.0.1.evil"],
+        ),
+        ("::1", ["[::1]"], ["[::2]", "evil.test"]),
+        ("localhost", ["localhost"], ["192.0.2.1", "localhost.evil"]),
+        (
+            "0.0.0.0",
+            ["192.0.2.1:8080", "[2001:db8::1]:8080", "localhost", "call.test:443"],
+            ["evil.test", "evil.test:8080", "other.call.test", "1.2.3.4.evil.test"],
+        ),
+        ("mine.test", ["mine.test:8080", "192.0.2.1"], ["evil.test"]),
+        (
+            "::",
+            ["[::1]", "192.0.2.1"],
+            [
+                *("", "[", "[]", ":80", "call.test:", "call.test:x", "a b", "::1"),
+                *("evil.test@call.test", "call.test/", "call.test#", "call.test\\"),
+            ],
+        ),
+    ],
+)
+def test_hosts(bound: str, known: list[str], unknown: list[str]) -> None:
+    """
+    A server is known by its own names and by those which it is given; and by any
+    address, if it listens to others than its own machine.
+    """
+    hosts = Hosts(bound, ["Call.test"])
+    assert [x for x in known if not hosts.know(x)] == []
+    assert [x for x in unknown if hosts.know(x)] == []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Browser, Page, async_playwright
 
 from aiortc_restart import RTCConfiguration
+from examples.video_call.hosts import Hosts
 from examples.video_call.server import Server
 
 from ..interop.remote import (
@@ -188,7 +189,7 @@ async def open_page(
 
 
 def make_server() -> Server:
-    return Server(RTCConfiguration(iceServers=[], iceTrickle=True))
+    return Server(RTCConfiguration(iceServers=[], iceTrickle=True), Hosts())
 
 
 @contextlib.asynccontextmanager
