@@ -115,7 +115,11 @@ class Session:
             if participant.pc.connectionState == "closed":
                 self.dismiss(WSCloseCode.GOING_AWAY, "The call was lost.")
 
-        servers = [vars(x) for x in self._configuration.iceServers or []]
+        # To a browser null is a user, too, of that name.
+        servers = [
+            {name: value for name, value in vars(x).items() if value is not None}
+            for x in self._configuration.iceServers or []
+        ]
         self.send({"welcome": {"room": join.room, "iceServers": servers}})
         for session in self._sessions:
             if previous is not None and session.participant is previous:

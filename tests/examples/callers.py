@@ -15,6 +15,7 @@ from aiortc_restart import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCIceCandidate,
+    RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -60,8 +61,8 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def calling() -> AsyncIterator[Caller]:
-    server = make_server()
+async def calling(*servers: RTCIceServer) -> AsyncIterator[Caller]:
+    server = make_server(*servers)
     async with TestClient(TestServer(server.application())) as client:
         yield Caller(server, client)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from aiortc_restart import RTCIceServer
 from examples.video_call import rooms, session
 
 from ..utils import DESCRIPTORS, until
@@ -231,6 +232,24 @@ async def test_too_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(WSServerHandshakeError) as caught:
             await caller.connect()
         assert caught.value.status == 503
+
+
+async def test_ice_servers() -> None:
+    """
+    A page is told of the server's ICE servers, without members that have no value.
+    """
+    stun = RTCIceServer("stun:192.0.2.1")
+    turn = RTCIceServer("turn:192.0.2.1", username="user", credential="secret")
+    async with calling(stun, turn) as caller:
+        socket = await caller.connect()
+        await send(socket, join=join_message("identity-1"))
+        told = (await expect(socket, "welcome"))["iceServers"]
+        for server in told:
+            assert server.pop("credentialType") == "password"
+        assert told == [
+            {"urls": "stun:192.0.2.1"},
+            {"urls": "turn:192.0.2.1", "username": "user", "credential": "secret"},
+        ]
 
 
 async def test_second_identity() -> None:
