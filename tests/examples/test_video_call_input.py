@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from examples.video_call import rooms, session
 
 from ..utils import DESCRIPTORS, until
 from .callers import (
+    Caller,
     calling,
     described,
     expect,
@@ -27,11 +29,27 @@ from .callers import (
 )
 
 
-def count() -> tuple[int, int]:
+@contextlib.asynccontextmanager
+async def nothing_left(caller: Caller) -> AsyncIterator[None]:
     """
-    Count tasks and descriptors.
+    Wait at the end until there are no more tasks, nor descriptors, than before.
     """
-    return len(asyncio.all_tasks()), len(os.listdir(DESCRIPTORS))
+
+    def count() -> dict[str, int]:
+        return {
+            "tasks": len(asyncio.all_tasks()),
+            "descriptors": len(os.listdir(DESCRIPTORS)),
+        }
+
+    # The connection which a client keeps.
+    await caller.client.get("/")
+    before = count()
+    yield
+    await caller.nobody_left()
+    await until(
+        lambda: all(x <= before[name] for name, x in count().items()),
+        message=lambda: f"before: {before}, after: {count()}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,9 +294,7 @@ async def test_closed_while_negotiating(after: str) -> None:
     """
     A page that vanishes at any moment of a negotiation leaves nothing behind.
     """
-    async with calling() as caller, offering() as pc:
-        await caller.client.get("/")
-        before = count()
+    async with calling() as caller, nothing_left(caller), offering() as pc:
         socket = await caller.join()
         await send(socket, description=described(pc))
         if after != "offer":
@@ -289,28 +305,23 @@ async def test_closed_while_negotiating(after: str) -> None:
             await send(socket, cut=60)
             assert (await expect(socket, "cut"))["active"]
         await vanish(socket)
-        await caller.nobody_left()
-        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
 
 
 async def test_many_sockets() -> None:
     """
     Twenty sockets opened and dropped, at all stages, leave nothing behind.
     """
-    async with calling() as caller, offering() as pc:
-        await caller.client.get("/")
-        before = count()
-        sockets = []
-        for i in range(20):
-            if i % 4 == 0:
-                sockets.append(await caller.connect())
-                continue
-            sockets.append(await caller.join(f"identity-{i}", f"room-{i % 6}"))
-            if i % 4 == 1:
-                await send(sockets[-1], description=described(pc))
-        await asyncio.gather(*map(vanish, sockets))
-        await caller.nobody_left()
-        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
+    async with calling() as caller:
+        async with nothing_left(caller), offering() as pc:
+            sockets = []
+            for i in range(20):
+                if i % 4 == 0:
+                    sockets.append(await caller.connect())
+                    continue
+                sockets.append(await caller.join(f"identity-{i}", f"room-{i % 6}"))
+                if i % 4 == 1:
+                    await send(sockets[-1], description=described(pc))
+            await asyncio.gather(*map(vanish, sockets))
         # The server is still there.
         socket = await caller.join()
         await socket.close()
