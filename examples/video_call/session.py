@@ -144,7 +144,15 @@ class Session:
             try:
                 await self._receive(message.data)
             except BadMessageError as exc:
-                self.send({"error": {"code": exc.code, "message": str(exc)}})
+                error = {"error": {"code": exc.code, "message": str(exc)}}
+                if self.participant is not None:
+                    self.send(error)
+                    continue
+                # The reason would be lost in the one of the time-out.
+                with contextlib.suppress(ConnectionError):
+                    await self._socket.send_json(error)
+                await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
+                return
             except Exception:
                 # It is this page's trouble, and not that of the others.
                 logger.exception("A message could not be dealt with")

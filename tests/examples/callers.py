@@ -97,6 +97,17 @@ async def expect_close(socket: Socket) -> tuple[int | None, str]:
     return message.data, str(message.extra)
 
 
+async def expect_refusal(socket: Socket) -> str:
+    """
+    Wait until the server does not let somebody join, and return the code of the error,
+    of which it makes the reason of the close.
+    """
+    error = await expect(socket, "error")
+    assert error["message"].endswith(".")
+    assert await expect_close(socket) == (1008, error["message"])
+    return str(error["code"])
+
+
 @contextlib.asynccontextmanager
 async def offering() -> AsyncIterator[RTCPeerConnection]:
     """

@@ -22,6 +22,7 @@ from .callers import (
     described,
     expect,
     expect_close,
+    expect_refusal,
     join_message,
     offering,
     send,
@@ -81,17 +82,12 @@ async def nothing_left(caller: Caller) -> AsyncIterator[None]:
 )
 async def test_bad_message(text: str, code: str) -> None:
     """
-    A message that is none is answered with an error, and the next one is taken.
+    Who begins with a message that is none is told why, and sent away.
     """
     async with calling() as caller:
         socket = await caller.connect()
         await socket.send_str(text)
-        error = await expect(socket, "error")
-        assert error["code"] == code
-        assert error["message"].endswith(".")
-        await send(socket, join=join_message("identity-1"))
-        await expect(socket, "welcome")
-        await socket.close()
+        assert await expect_refusal(socket) == code
         await caller.nobody_left()
 
 
@@ -142,7 +138,7 @@ async def test_binary_message() -> None:
     async with calling() as caller:
         socket = await caller.connect()
         await socket.send_bytes(b"\x00")
-        assert (await expect(socket, "error"))["code"] == "bad-message"
+        assert await expect_refusal(socket) == "bad-message"
 
 
 async def test_long_message() -> None:
@@ -217,7 +213,8 @@ async def test_name_of_another(path: str) -> None:
 
 async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Rooms, and the people in one, are bounded in number, until somebody leaves.
+    Rooms, and the people in one, are bounded in number, until somebody leaves; who
+    finds no place is told why, and sent away.
     """
     monkeypatch.setattr(rooms, "MAX_ROOMS", 2)
     monkeypatch.setattr(rooms, "MAX_PARTICIPANTS", 2)
@@ -226,17 +223,15 @@ async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
         await caller.join("identity-2", "one")
         second = await caller.join("identity-3", "two")
 
-        socket = await caller.connect()
-        await send(socket, join=join_message("identity-4", "one"))
-        assert (await expect(socket, "error"))["code"] == "full"
-        await send(socket, join=join_message("identity-4", "three"))
-        assert (await expect(socket, "error"))["code"] == "no-room"
+        for room, code in (("one", "full"), ("three", "no-room")):
+            socket = await caller.connect()
+            await send(socket, join=join_message("identity-4", room))
+            assert await expect_refusal(socket) == code
 
         await first.close()
         await second.close()
-        await until(lambda: len(caller.server.sessions) == 2)
-        await send(socket, join=join_message("identity-4", "three"))
-        await expect(socket, "welcome")
+        await until(lambda: len(caller.server.sessions) == 1)
+        await caller.join("identity-4", "three")
         await caller.join("identity-5", "one")
 
 
