@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import sys
 
@@ -72,6 +73,8 @@ def main() -> int:
     Run the program, and return its exit status.
     """
     options = parse_arguments()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger(__package__).setLevel(logging.INFO)
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@ The HTTP server: the page, and a WebSocket for each participant.
 """
 
 import asyncio
+import logging
 from pathlib import Path
 
 from aiohttp import WSCloseCode, hdrs, web
@@ -19,6 +20,8 @@ HERE = Path(__file__).parent / "static"
 MAX_SOCKETS = 64
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+
+logger = logging.getLogger(__name__)
 
 
 class Server:
@@ -57,9 +60,11 @@ class Server:
         """
         host = request.headers.get(hdrs.HOST, "")
         if not self._hosts.know(host):
+            logger.info("A page is refused: the server is not called %r", host)
             raise web.HTTPForbidden(text="This server is not called that.")
         origin = request.headers.get(hdrs.ORIGIN)
         if origin not in (None, f"http://{host}", f"https://{host}"):
+            logger.info("A page is refused: it is from %r", origin)
             raise web.HTTPForbidden(text="This page is not from here.")
         return await handler(request)
 

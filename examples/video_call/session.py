@@ -54,6 +54,7 @@ class Session:
         self.participant: Participant | None = None
         self._allowed = Bucket(RATE, BURST)
         self._configuration = configuration
+        self._name = "Somebody"
         self._outbox: asyncio.Queue[Message | Farewell] = asyncio.Queue(MAX_WAITING)
         self._rooms = rooms
         self._sessions = sessions
@@ -73,6 +74,7 @@ class Session:
         """
         End the session, and tell the page why.
         """
+        logger.info("%s is sent away: %s, %s", self._name, code, reason)
         with contextlib.suppress(ConnectionError):
             await self._socket.close(code=code, message=reason.encode()[:120])
 
@@ -92,6 +94,7 @@ class Session:
                 # The others are told first; then what they see of it ends.
                 self._rooms.leave(self.participant)
                 await self.participant.close()
+                logger.info("%s has left", self._name)
         return self._socket
 
     def send(self, message: Message) -> None:
@@ -109,6 +112,7 @@ class Session:
             await participant.close()
             raise
         self.participant = participant
+        logger.info("%s is in room %s", join.name, join.room)
 
         @participant.pc.on("connectionstatechange")
         def on_change() -> None:
@@ -144,18 +148,12 @@ class Session:
             try:
                 await self._receive(message.data)
             except BadMessageError as exc:
-                error = {"error": {"code": exc.code, "message": str(exc)}}
-                if self.participant is not None:
-                    self.send(error)
-                    continue
-                # The reason would be lost in the one of the time-out.
-                with contextlib.suppress(ConnectionError):
-                    await self._socket.send_json(error)
-                await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
-                return
+                await self._refuse(exc)
+                if self.participant is None:
+                    return
             except Exception:
                 # It is this page's trouble, and not that of the others.
-                logger.exception("A message could not be dealt with")
+                logger.exception("What %s says cannot be dealt with", self._name)
                 await self.leave(WSCloseCode.INTERNAL_ERROR, "Something went wrong.")
                 return
 
@@ -166,9 +164,22 @@ class Session:
         if self.participant is not None:
             await self.participant.receive(request)
         elif isinstance(request, Join):
+            self._name = request.name
             await self._join(request)
         else:
             raise BadMessageError("not-joined", "You have to join a room first.")
+
+    async def _refuse(self, exc: BadMessageError) -> None:
+        # What it says may be the page's own words, in several lines.
+        logger.info("%s is refused: %s, %r", self._name, exc.code, str(exc))
+        error = {"error": {"code": exc.code, "message": str(exc)}}
+        if self.participant is not None:
+            self.send(error)
+            return
+        # The reason would be lost in the one of the time-out.
+        with contextlib.suppress(ConnectionError):
+            await self._socket.send_json(error)
+        await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionError):

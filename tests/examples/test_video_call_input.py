@@ -5,6 +5,7 @@ What the server of the video call does with what no page of its own would send.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -117,14 +118,19 @@ async def test_bad_message(text: str, code: str) -> None:
         ({"join": join_message("identity-2")}, "joined"),
     ],
 )
-async def test_bad_request(message: dict[str, Any], code: str) -> None:
+async def test_bad_request(
+    message: dict[str, Any], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """
-    What cannot be done is refused with an error, and a call can be made all the same.
+    What cannot be done is refused with an error, which is logged, and a call can be
+    made all the same.
     """
+    caplog.set_level(logging.INFO, "examples.video_call")
     async with calling() as caller, offering() as pc:
         socket = await caller.join()
         await send(socket, **message)
         assert (await expect(socket, "error"))["code"] == code
+        assert [x for x in caplog.messages if f"Ann is refused: {code}, " in x]
         await send(socket, description=described(pc))
         assert (await expect(socket, "description"))["type"] == "answer"
         await socket.close()

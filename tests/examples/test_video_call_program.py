@@ -96,8 +96,8 @@ def listening(pid: int) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_program(number: int) -> None:
     """
-    It says where it is, is there, for this machine only, and ends without a word, also
-    while a page is open.
+    It says where it is, is there, for this machine only, logs who comes, and ends as
+    it should, also while a page is open.
     """
     with served("--port", "0") as running:
         url = running.url
@@ -108,8 +108,26 @@ async def test_program(number: int) -> None:
             async with client.get(url) as response:
                 assert response.status == 200
                 assert "<title>" in await response.text()
-            async with client.ws_connect(f"{url}socket"):
-                assert running.end(number) == (0, "", "")
+            async with (
+                client.ws_connect(f"{url}socket") as page,
+                client.ws_connect(f"{url}socket") as other,
+            ):
+                await other.send_str("nonsense")
+                while not other.closed:
+                    await other.receive()
+                join = {"room": "lobby", "identity": "identity-1", "name": "Ann"}
+                await page.send_json({"join": join})
+                await page.receive()
+                status, output, errors = running.end(number)
+    assert (status, output) == (0, "")
+    logged = [re.sub(r"^[\d:]{8} ", "", x) for x in errors.splitlines()]
+    assert sorted(logged) == [
+        "Ann has left",
+        "Ann is in room lobby",
+        "Ann is sent away: 1001, The server is shutting down.",
+        "Somebody is refused: bad-json, 'A message must be JSON.'",
+        "Somebody is sent away: 1008, A message must be JSON.",
+    ]
 
 
 @pytest.mark.parametrize(
