@@ -14,7 +14,8 @@ from aiohttp import web
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Page, async_playwright
 
-from aiortc_restart import RTCConfiguration
+from aiortc_restart import RTCConfiguration, RTCIceServer
+from examples.video_call.hosts import Hosts
 from examples.video_call.server import Server
 
 from ..interop.remote import (
@@ -196,8 +197,8 @@ async def open_page(
     return tab
 
 
-def make_server() -> Server:
-    return Server(RTCConfiguration(iceServers=[], iceTrickle=True))
+def make_server(*servers: RTCIceServer) -> Server:
+    return Server(RTCConfiguration(iceServers=[*servers], iceTrickle=True), Hosts())
 
 
 @contextlib.asynccontextmanager
