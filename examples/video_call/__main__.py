@@ -62,8 +62,10 @@ async def run(options: argparse.Namespace) -> None:
     """
     task = asyncio.current_task()
     assert task is not None
+    # A shell lets what it runs in the background ignore Ctrl-C.
     with contextlib.suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await serve(options)
 

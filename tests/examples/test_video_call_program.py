@@ -31,6 +31,8 @@ class Served:
         self.process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=ROOT,
+            # As a shell does with what runs in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
