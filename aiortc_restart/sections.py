@@ -101,15 +101,21 @@ class SectionReader(CandidateKeeper):
                 unassociated.remove(transceiver)
             _aiortc.set_mline_index(transceiver, i)
 
-    def _bundle_owners(self) -> list[str]:
+    def _bundle_owners(
+        self, description: SessionDescription, rejected: set[str]
+    ) -> list[str]:
         """
-        Return the mids whose transport other m-sections share.
+        Return the mids whose transport other m-sections of a description share.
+
+        :param rejected: The mids of the m-sections that it rejects, whose transport may
+                         have others.
         """
-        return [
-            x.mid
-            for x in (*self.getTransceivers(), self.sctp)
-            if x is not None and x.mid and not _aiortc.is_bundled(x)
-        ]
+        mids = {x.rtp.muxId for x in description.media} - rejected
+        owners: dict[aiortc.RTCDtlsTransport, str] = {}
+        for endpoint in sorted(self._endpoints(), key=_aiortc.is_bundled):
+            if endpoint.mid in mids:
+                owners.setdefault(_aiortc.dtls_of(endpoint), endpoint.mid)
+        return list(owners.values())
 
     def _complete_candidates(
         self, description: SessionDescription, rejected: set[str]

@@ -430,7 +430,9 @@ class Session(SectionReader):
         if not is_local:
             step.rejected, complete = self._complete_sections(description)
             step.restore_sections.append(complete)
-        restore = bundle.share_tag_section(description, self._bundle_owners())
+        restore = bundle.share_tag_section(
+            description, self._bundle_owners(description, step.rejected)
+        )
         if not is_local:
             step.restore_sections.append(restore)
             step.restore_sections.append(candidates.put_names_aside(description))

@@ -62,6 +62,38 @@ async def works(pair: Pair) -> None:
     await pair.exchange()
 
 
+@pytest.mark.parametrize("by_answerer", [True, False])
+async def test_owner_of_the_transport(network: Network, by_answerer: bool) -> None:
+    """
+    What shares the transport of a rejected section may be the BUNDLE-tag: all others
+    use that transport then, and not one which the peer does not know.
+    """
+    async with peers(network, RTCPeerConnection, RTCPeerConnection) as (
+        offerer,
+        answerer,
+    ):
+        rejected, tag = (offerer.addTransceiver("video") for _ in range(2))
+        offerer.createDataChannel("data")
+        transport = tag.receiver.transport
+        assert transport is rejected.receiver.transport
+        offer = await offered(offerer)
+        if not by_answerer:
+            await rejected.stop()
+            offer = await offered(offerer)
+        answer = await answered(answerer, offer)
+        if by_answerer:
+            sdp = re.sub(r"^m=video \d+", "m=video 0", answer.sdp, count=1, flags=re.M)
+            sdp = sdp.replace("BUNDLE 0 1 2", "BUNDLE 1 2")
+            answer = RTCSessionDescription(sdp=sdp, type="answer")
+        assert ports(answer) == [False, True, True]
+        assert bundled(answer) == "1 2"
+        await offerer.setRemoteDescription(answer)
+        assert offerer.sctp is not None
+        assert tag.receiver.transport is offerer.sctp.transport is transport
+        await until(lambda: offerer.connectionState == "connected")
+        await until(lambda: answerer.connectionState == "connected")
+
+
 async def test_stopped_by_the_offerer(network: Network) -> None:
     """
     A stopped transceiver's m-section is rejected at both ends.
