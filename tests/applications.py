@@ -645,10 +645,11 @@ def check_slots(pc: RTCPeerConnection) -> None:
     """
     Check that the descriptions are those which belong to the signaling state.
     """
-    current = (pc.currentLocalDescription, pc.currentRemoteDescription)
+    # Not as text, which takes its time and is looked at after each step.
+    current = (pc._current_local, pc._current_remote)
     types = tuple(x.type if x is not None else None for x in current)
     assert types in [(None, None), ("offer", "answer"), ("answer", "offer")]
-    pending = (pc.pendingLocalDescription, pc.pendingRemoteDescription)
+    pending = (pc._pending_local, pc._pending_remote)
     assert (
         tuple(x.type if x is not None else None for x in pending)
         == {
