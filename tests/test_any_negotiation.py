@@ -231,7 +231,7 @@ class AnyNegotiation(RuleBasedStateMachine):
 
 TestAnyNegotiation = AnyNegotiation.TestCase
 TestAnyNegotiation.settings = settings(
-    max_examples=NEGOTIATIONS or 300,
+    max_examples=NEGOTIATIONS or 2000,
     database=None,
     deadline=None,
     derandomize=not NEGOTIATIONS,
