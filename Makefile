@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench clean demo dist docs lint test video-call
+.PHONY: bench clean demo dist docs figures lint test video-call
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,11 @@ dist: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# Those which compare with others, in two minutes. Where other programs are busy, too, a
+# limit says nothing about the code.
+figures: $(READY)
+	$(BIN)/python -m tests.benchmarks --figures --quick outages trickle
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist out/docs *.egg-info

@@ -9,6 +9,9 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 IPV6_LITERAL = re.compile(r"(?<=:)\[([0-9a-fA-F:.]+)\]")
 "In a URL (RFC 7064 section 3.1, RFC 7065 section 3.1)."
 
+WAYS = {("stun", None), ("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")}
+"The schemes and transports of servers which aioice can ask."
+
 
 @dataclass(frozen=True)
 class IceServer:
@@ -23,10 +26,12 @@ class IceServer:
     host: str
     port: int
     transport: str
-    "The protocol between this host and the server, `udp` or `tcp`."
+    "The protocol between this host and the server, such as `udp` or `tcp`."
 
     username: str | None = None
     credential: str | None = None
+    obstacle: str | None = None
+    "Why it cannot be asked, if it cannot."
 
 
 def parse_url(url: str) -> dict[str, Any]:
@@ -43,27 +48,32 @@ def parse_url(url: str) -> dict[str, Any]:
     return parsed
 
 
-def usable_servers(servers: Iterable[aiortc.RTCIceServer]) -> tuple[IceServer, ...]:
+def all_servers(servers: Iterable[aiortc.RTCIceServer]) -> tuple[IceServer, ...]:
     """
-    Return the servers which can be asked: as in aiortc, others are left out, such as
-    those of the scheme `stuns`, and those with another credential than a password.
+    Return a server for each URL, once each. As in aiortc, there may be some which
+    cannot be asked.
     """
-    return tuple(dict.fromkeys(_usable_servers(servers)))
+    return tuple(dict.fromkeys(_all_servers(servers)))
 
 
-def _usable_servers(servers: Iterable[aiortc.RTCIceServer]) -> Iterator[IceServer]:
+def _all_servers(servers: Iterable[aiortc.RTCIceServer]) -> Iterator[IceServer]:
     for server in servers:
         urls = [server.urls] if isinstance(server.urls, str) else server.urls
         for url in urls:
             parsed = parse_url(url)
-            way = parsed["scheme"], parsed.get("transport")
-            if way == ("stun", None):
-                yield IceServer(url, "stun", parsed["host"], parsed["port"], "udp")
-            elif (
-                way in {("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")}
-                and server.credentialType == "password"
-            ):
+            scheme, transport = parsed["scheme"], parsed.get("transport")
+            obstacle = _obstacle(scheme, transport, server.credentialType)
+            login: tuple[str | None, str | None] = None, None
+            if scheme != "stun" and obstacle is None:
                 login = server.username, server.credential
-                yield IceServer(
-                    url, way[0], parsed["host"], parsed["port"], way[1], *login
-                )
+            way = parsed["host"], parsed["port"], transport or "udp"
+            yield IceServer(url, scheme, *way, *login, obstacle)
+
+
+def _obstacle(scheme: str, transport: str | None, credential_type: str) -> str | None:
+    if (scheme, transport) not in WAYS:
+        over = f" over {transport}" if transport is not None else ""
+        return f"Servers of the scheme {scheme}{over} are not supported"
+    if scheme != "stun" and credential_type != "password":
+        return f'Credentials of the type "{credential_type}" are not supported'
+    return None

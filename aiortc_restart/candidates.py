@@ -9,6 +9,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import (
+    COMPONENT,
     MAX_REMOTE_CANDIDATES,
     RTCIceCandidate,
     RTCIceTransport,
@@ -32,6 +33,8 @@ class CandidateKeeper(TransportOwner):
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         super().__init__(configuration)
+        # Whether the peer has said of which generation the candidates have ended.
+        self._ends_named = False
         self._held_candidates = HeldCandidates()
         self._held_timer: asyncio.TimerHandle | None = None
 
@@ -183,6 +186,11 @@ class CandidateKeeper(TransportOwner):
         place = candidates.place_of(candidate, index, descriptions)
         if is_end_of_candidates(candidate):
             return self._record_ends([place])
+        if candidate.component != COMPONENT:
+            logger.debug(
+                "RTCPeerConnection() x candidate of component %d", candidate.component
+            )
+            return []
         if place.decides and not transport.expects(candidate):
             return [transport]
         recorded = candidates.record(
@@ -199,17 +207,20 @@ class CandidateKeeper(TransportOwner):
         """
         transports = []
         for place in places:
+            transport = self._transport_of_mid(place.mid)
+            restarts = place.restarts or (transport and transport.restarted)
             # Who names no generation may have meant the one before the restart.
-            if place.restarts and not place.named:
+            if restarts and not place.named:
                 logger.debug("RTCPeerConnection() x end-of-candidates names no restart")
-                transport = self._transport_of_mid(place.mid)
-                if place.decides and transport is not None:
+                # Whose ends have had names will name this one, too.
+                if place.decides and transport and not self._ends_named:
                     transport.expect_no_candidates()
                 continue
             candidates.record_end(place)
-            if place.decides:
-                transports.append(self._transport_of_mid(place.mid))
-        return [x for x in dict.fromkeys(transports) if x is not None]
+            self._ends_named |= place.named
+            if place.decides and transport:
+                transports.append(transport)
+        return list(dict.fromkeys(transports))
 
     def _release_candidates(self, before: SessionDescription | None) -> None:
         """

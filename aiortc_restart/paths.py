@@ -51,6 +51,8 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         return super().iceConnectionState
 
     def _change_path(self, transport: RTCIceTransport) -> None:
+        # Whether the old one works need not be known: a duplicate does no harm.
+        self._recover_handshake(transport)
         sctp = self._sctp_on(transport)
         if sctp is not None:
             sctp.expect_overtaking()
@@ -69,9 +71,16 @@ class PathKeeper(_aiortc.RTCPeerConnection):
         return ice_gathering_state({x.iceGatherer.state for x in self._transports})
 
     def _recover_data(self, transport: RTCIceTransport, certain: bool = True) -> None:
+        self._recover_handshake(transport)
         sctp = self._sctp_on(transport)
         if sctp is not None:
             self._tasks.create(sctp.recover(certain), "retransmit")
+
+    def _recover_handshake(self, transport: RTCIceTransport) -> None:
+        for dtls in self._dtls_transports:
+            if dtls.transport is transport:
+                assert isinstance(dtls, _aiortc.RTCDtlsTransport)
+                self._tasks.create(dtls.resend_flight(), "resend flight")
 
     def _recover_media(self, transport: RTCIceTransport) -> None:
         """

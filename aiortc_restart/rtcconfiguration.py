@@ -32,6 +32,12 @@ In seconds: at 0.8 times that, consent requests are the 4 seconds apart which th
 to be (RFC 7675 section 5.1).
 """
 
+MIN_DISCONNECTED_TIMEOUT = 0.5
+"""
+In seconds: probes are that far apart (RFC 8445 section 14.3), so that with less a call
+in which nobody says anything would be disconnected between two of them.
+"""
+
 
 @dataclass
 class RTCConfiguration(aiortc.RTCConfiguration):
@@ -39,15 +45,17 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     The :class:`RTCConfiguration` dictionary is used to provide configuration
     options for an :class:`RTCPeerConnection`.
 
-    :raises ValueError: if a time is not a positive number of seconds, or consent is
-                        asked for too often, or would be lost before it is asked for.
+    :raises ValueError: if a time is not a positive number of seconds, or a path would
+                        be disconnected before it is probed, or consent is asked for
+                        too often, or would be lost before it is asked for.
     """
 
     iceDisconnectedTimeout: float | None = 5.0
     """
     After how many seconds in which nothing has come from the peer, neither media nor
     data nor an answer to a check, the connection is `"disconnected"`. `None` for never,
-    unless the network interface is gone. It should be more than two round trips.
+    unless the network interface is gone. At least 0.5, which is how far apart the
+    checks of a silent path are, and it should be more than two round trips.
     """
 
     iceRestartTimeout: float | None = 39.5
@@ -61,7 +69,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     iceFailedTimeout: float | None = 60.0
     """
     When a connection whose path is lost closes itself, in seconds from the moment at
-    which it becomes `"failed"`, unless a restart brings it back. `None` for never.
+    which it becomes `"failed"`, unless a restart brings it back. `None` for never. One
+    which has never been up does not close itself, as in aiortc.
     """
 
     iceConsentInterval: float | None = None
@@ -76,7 +85,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     When a path is lost on which no request is answered, in seconds from the last
     response. More than 1.2 times the interval, as the next request may come that late;
     RFC 7675 section 5.1 has 30. `None` for the product of `aioice.ice.CONSENT_FAILURES`
-    and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them.
+    and `aioice.ice.CONSENT_INTERVAL`, which is 30 unless an application has set them,
+    or as long as it takes until a request has been sent and may have been answered.
     """
 
     iceTrickle: bool = False
@@ -85,13 +95,26 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     it does in browsers: each is told by the `"icecandidate"` event, which the
     application sends to the peer (RFC 8838). If `False`, it returns when all have been
     gathered, and the description that is sent has them all, as in aiortc. A peer which
-    says in its description that it does not trickle has them all in either case.
+    says in its description that it does not trickle has them all in either case. When
+    this is changed in a call, our own descriptions say so from the next restart on.
+
+    An application whose `send()` passes a message to the other side's `receive()`, in
+    order, has no more to do than this, beside exchanging descriptions as ever::
+
+        @pc.on("icecandidate")
+        def on_candidate(candidate):
+            if candidate is not None:
+                send(candidate.toJSON())
+
+        async def receive(message):
+            await pc.addIceCandidate(RTCIceCandidate.fromJSON(message))
     """
 
     iceCandidatePoolSize: int = 0
     """
     How many candidates to gather beforehand, from 0 to 255, as in webrtc-pc
     #dom-rtcconfiguration-icecandidatepoolsize. It has no effect: none are gathered.
+    It cannot be changed after the first local description.
     """
 
     def __post_init__(self) -> None:
@@ -113,6 +136,12 @@ class RTCConfiguration(aiortc.RTCConfiguration):
                     f"{name} must be a positive number of seconds or None, not "
                     f"{value!r}"
                 )
+        silence = self.iceDisconnectedTimeout
+        if silence is not None and silence < MIN_DISCONNECTED_TIMEOUT:
+            raise ValueError(
+                f"iceDisconnectedTimeout must be at least {MIN_DISCONNECTED_TIMEOUT:g} "
+                f"seconds (RFC 8445 section 14.3), not {silence!r}"
+            )
         self._check_consent()
 
     def _check_consent(self) -> None:
@@ -126,11 +155,11 @@ class RTCConfiguration(aiortc.RTCConfiguration):
                 f"(RFC 7675 section 5.1), not {interval!r}"
             )
         times = ConsentTimes(interval, timeout)
-        if times.lifetime <= times.longest_delay:
+        if times.set_lifetime <= times.longest_delay:
             raise ValueError(
                 f"iceConsentTimeout must be more than {times.longest_delay:g} seconds, "
                 "which may pass until consent is asked for again (1.2 times "
-                f"iceConsentInterval), not {times.lifetime:g}"
+                f"iceConsentInterval), not {times.set_lifetime:g}"
             )
 
 
@@ -172,11 +201,15 @@ def check_configuration(configuration: aiortc.RTCConfiguration) -> None:
 
 
 def check_modification(
-    current: aiortc.RTCConfiguration, configuration: aiortc.RTCConfiguration
+    current: aiortc.RTCConfiguration,
+    configuration: aiortc.RTCConfiguration,
+    described: bool,
 ) -> None:
     """
     Check that a connection which has a configuration can be given another one
     (webrtc-pc #set-the-configuration).
+
+    :param described: Whether a local description has been set.
 
     :raises InvalidAccessError: if the credentials of a TURN server are missing.
     :raises InvalidModificationError: if it differs in what cannot change.
@@ -186,7 +219,8 @@ def check_modification(
         raise ValueError(
             f"configuration must be an RTCConfiguration, not {configuration!r}"
         )
-    for name, default in FIXED.items():
+    fixed = FIXED | ({"iceCandidatePoolSize": 0} if described else {})
+    for name, default in fixed.items():
         if hasattr(configuration, name):
             new = getattr(configuration, name) or default
             if new != (getattr(current, name, None) or default):

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials, is_end_of_candidates
@@ -19,6 +19,7 @@ from .negotiation.descriptions import (
     set_bundle,
     set_numbers,
     set_trickle,
+    spread_end_of_candidates,
     wrap,
 )
 from .negotiation.operations import Operation
@@ -181,13 +182,12 @@ class RTCPeerConnection(Session):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             answer = await self._create_answer_description()
             self._origin.stamp(answer)
-            if self._settings.iceTrickle:
-                set_trickle(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
+            set_trickle(answer, self._trickles)
             self._reject_stopped(answer)
             for media in answer.media:
                 transport = self._transport_of_mid(media.rtp.muxId)
@@ -240,7 +240,7 @@ class RTCPeerConnection(Session):
                                    peer's has not been answered.
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation():
+        async with self._operation(harmless=True):
             if self.signalingState not in OFFERING:
                 raise InvalidStateError(
                     f'Cannot create offer in signaling state "{self.signalingState}"'
@@ -291,13 +291,15 @@ class RTCPeerConnection(Session):
         :raises InvalidAccessError: if the username or the credential of a TURN server
                                     is missing. Whatever is raised, nothing has changed.
         :raises InvalidModificationError: if `bundlePolicy` or
-                                          `alwaysNegotiateDataChannels` is another.
+                                          `alwaysNegotiateDataChannels` is another, or,
+                                          after the first local description,
+                                          `iceCandidatePoolSize`.
         :raises InvalidStateError: if the connection is closed.
         :raises ValueError: if an option has no valid value, in particular if a URL is
                             not one of a STUN or TURN server.
         """
         self._assert_open()
-        check_modification(self._settings, configuration)
+        check_modification(self._settings, configuration, self._described)
         self._configure(copy_configuration(configuration))
 
     async def setLocalDescription(
@@ -328,11 +330,13 @@ class RTCPeerConnection(Session):
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         async with self._operation() as operation:
-            if self._answering is not None:
+            while self._answering is not None:
                 # Its caller is to find it in its slot, and to send it first.
-                await asyncio.wait([self._answering.ended])
+                await operation.wait_for(self._answering)
+                self._assert_open()
             if sessionDescription is None:
-                sessionDescription = await self._create_description()
+                with operation.parts():
+                    sessionDescription = await self._create_description()
             if sessionDescription.type == "rollback":
                 await self._roll_back("local")
                 return
@@ -363,6 +367,10 @@ class RTCPeerConnection(Session):
         same: the signaling state is `stable`, and the `"negotiationneeded"` event is
         fired again, if negotiation is needed.
 
+        An offer that comes in the place of another of the peer's, which has rolled that
+        back, undoes what the other has done, without any event but those of tracks:
+        what both describe, in the same m-section, stays.
+
         :param sessionDescription: An :class:`RTCSessionDescription` created from
                                     information received over the signaling channel. One
                                     whose type is `rollback` takes back an offer, as in
@@ -385,20 +393,25 @@ class RTCPeerConnection(Session):
                 check_sections(parse(sessionDescription), self._current_remote)
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
-                await super().setRemoteDescription(sessionDescription)
+                await super().setRemoteDescription(
+                    spread_end_of_candidates(sessionDescription)
+                )
                 self._complete_remote(step)
+            if step.replaced is not None:
+                await self._stop_undone(step.replaced)
 
     # Private
 
     @asynccontextmanager
-    async def _operation(self) -> AsyncIterator[Operation]:
+    async def _operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
         """
         Wait for the steps before.
 
+        :param harmless: Whether it changes nothing.
         :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
         """
         self._assert_open()
-        async with self._operations.operation() as operation:
+        async with self._operations.operation(harmless) as operation:
             self._assert_open()
             yield operation
 
@@ -415,8 +428,6 @@ class RTCPeerConnection(Session):
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
-        if self._settings.iceTrickle:
-            set_trickle(offer)
         set_bundle(offer, self._current_local, self._current_remote)
         if (
             self._local_credentials_to_replace
@@ -428,6 +439,7 @@ class RTCPeerConnection(Session):
                 describe_transport(media, fresh, [], complete=False)
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
+        set_trickle(offer, self._trickles)
         self._reject_stopped(offer)
         return wrap(offer)
 
@@ -480,3 +492,14 @@ class RTCPeerConnection(Session):
             if media.rtp.muxId in tag and media.rtp.muxId in mids:
                 media.direction = "inactive"
         rejection.reject(description, mids.difference(tag))
+
+    def _trickles(self, index: int, media: MediaDescription) -> bool:
+        """
+        Whether to say of an m-section that candidates are taken one by one. What has
+        been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
+        """
+        transport = self._transport_of_section(index, media)
+        said = None
+        if transport is not None and media.ice is not None:
+            said = transport.trickles(media.ice.usernameFragment)
+        return self._settings.iceTrickle if said is None else said

@@ -178,6 +178,38 @@ class SectionReader(CandidateKeeper):
         if used:
             _aiortc.share_transport(transceiver)
 
+    def _sections_kept(
+        self, offer: SessionDescription
+    ) -> dict[_aiortc.Endpoint, MediaDescription]:
+        """
+        Return what has an m-section that an offer has, too, with that.
+        """
+        kept = {}
+        for endpoint in self._endpoints():
+            if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+                index = _aiortc.mline_index(endpoint)
+            else:
+                index = self._sctp_mline_index
+            if index is not None and index < len(offer.media):
+                media = offer.media[index]
+                said = media.rtp.muxId, media.kind
+                if said == (endpoint.mid, _aiortc.kind_of(endpoint)):
+                    kept[endpoint] = media
+        return kept
+
+    def _track_kept(
+        self, endpoint: _aiortc.Endpoint, media: MediaDescription
+    ) -> aiortc.MediaStreamTrack | None:
+        """
+        Return the remote track which an m-section has, if an offer has it, too.
+        """
+        if isinstance(endpoint, aiortc.RTCRtpTransceiver) and media.direction in (
+            "sendonly",
+            "sendrecv",
+        ):
+            return endpoint.receiver.track
+        return None
+
     def _stop_rejected(self) -> None:
         """
         Stop the transceivers whose m-sections have been rejected (webrtc-pc

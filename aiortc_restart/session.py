@@ -1,21 +1,24 @@
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport
 from .negotiation import bundle, candidates, credentials, rejection
 from .negotiation.descriptions import (
+    check_data_ports,
     check_fingerprints,
     check_sections,
     described,
+    make_showable,
     media_sections,
+    parse,
 )
 from .negotiation.needed import Medium, NegotiationNeeded, is_needed
 from .negotiation.numbers import MediaNumbers
@@ -57,6 +60,9 @@ class Step:
     rejected: set[str] = field(default_factory=set)
     "The mids of the m-sections that it rejects."
 
+    replaced: _aiortc.Undone | None = None
+    "What is left over of the remote offer in whose place it is applied."
+
     restore_sections: list[Callable[[], None]] = field(default_factory=list)
     "Have the description say again what it said, when the base has read it."
 
@@ -84,6 +90,7 @@ class Session(SectionReader):
         # [[LocalIceCredentialsToReplace]]
         self._local_credentials_to_replace: set[tuple[str | None, str | None]] = set()
         self._needed = NegotiationNeeded(
+            # Who waits for an answer's candidates is to send it before another offer.
             busy=lambda: len(self._operations) > 0,
             check=self._is_negotiation_needed,
             stable=lambda: self.signalingState == "stable" and self._closing is None,
@@ -94,6 +101,8 @@ class Session(SectionReader):
         self._answering: Operation | None = None
         # How often descriptions have been set or rolled back.
         self._changes = 0
+        # Whether a local description has ever been set.
+        self._described = False
         self._numbers = MediaNumbers()
         # The local offers of this negotiation which wait for their candidates.
         self._offers: list[Step] = []
@@ -137,6 +146,8 @@ class Session(SectionReader):
         :raises ValueError: if it cannot be parsed.
         """
         state = self._next_state(side, description.type)
+        instead = (side, self.signalingState) == ("remote", "have-remote-offer")
+        offer = parse(description) if instead else None
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
         step = self._step = Step(
@@ -146,6 +157,9 @@ class Session(SectionReader):
         for transport in step.transports:
             transport.prepare()
         try:
+            if offer is not None:
+                step.description = offer
+                self._take_back(step, offer)
             with _aiortc.role_kept(self._dtls_transports):
                 yield step
         except BaseException as exc:
@@ -177,12 +191,17 @@ class Session(SectionReader):
         self._set_slots(step, description)
         changed = self._set_signaling_state(step.state)
         self._changes += 1
+        self._described |= step.side == "local"
         self._end_step(step)
 
         for transport in {*step.transports, *self._transports}:
             transport.settle()
         self._tell_held_states()
         self._release_transports()
+        if step.replaced is not None:
+            if self.sctp not in self._own:
+                self._let_go_of_sctp()
+            self._stop_unused_transports()
         if step.type != "offer":
             for transport in self._transports:
                 if transport.pending_remote_parameters is not None:
@@ -195,6 +214,9 @@ class Session(SectionReader):
         self._release_candidates(step.before.current[1])
         if changed:
             self.emit("signalingstatechange")
+        if step.replaced is not None:
+            for track in step.replaced.tracks:
+                _aiortc.end_track(track)
         for track in step.tracks:
             self.emit("track", track)
 
@@ -249,15 +271,69 @@ class Session(SectionReader):
         self._offers = []
         self._stop_unused_transports()
         self._needed.reset()
-        for transceiver in undone.transceivers:
-            # None of them has been started, so that nothing is waited for.
-            await transceiver.stop()
+        await self._stop_undone(undone)
         self.emit("signalingstatechange")
         for track in undone.tracks:
             _aiortc.end_track(track)
 
-    def _put_back(self, state: AgreedState) -> _aiortc.Undone:
-        undone = self._restore(state.connection, self._own)
+    def _take_back(self, step: Step, offer: SessionDescription) -> None:
+        """
+        Put everything back to the last stable state before an offer of the peer's is
+        applied in the place of another: the peer has rolled that back. What both offers
+        describe keeps its m-section, its track and its credentials.
+        """
+        assert self._stable is not None
+        again = self._sections_kept(offer)
+        # Whether the connection needs it is known when the offer has been applied.
+        kept = {*self._own, self.sctp} if self.sctp is not None else self._own
+        step.replaced = self._put_back(
+            self._stable,
+            kept,
+            {x: self._track_kept(x, media) for x, media in again.items()},
+        )
+        before = step.before.connection
+        self._set_pending_descriptions(before.pending_local, before.pending_remote)
+        added = [x for x in self._transports if x not in step.transports]
+        for transport in added:
+            transport.prepare()
+        step.transports += added
+        self._hold_transports(True)
+        # What this leads to is nobody's business: the offer is about to change it.
+        self._held_states.clear()
+        self._forget_offer(step.transports, again)
+
+    def _forget_offer(
+        self,
+        transports: list[RTCIceTransport],
+        again: dict[_aiortc.Endpoint, MediaDescription],
+    ) -> None:
+        """
+        Have transports forget a remote offer, but for the credentials which another one
+        repeats.
+
+        :param again: The m-sections of that one which both have.
+        """
+        repeated = {
+            (transport_of(_aiortc.dtls_of(x)), credentials.credential_pair(media.ice))
+            for x, media in again.items()
+        }
+        negotiated = {transport_of(_aiortc.dtls_of(x)) for x in self._remote_ice}
+        for transport in transports:
+            pending = credentials.credential_pair(transport.pending_remote_parameters)
+            first = credentials.credential_pair(transport.remote_parameters)
+            if (transport, pending) not in repeated:
+                transport.discard()
+            if transport not in negotiated and (transport, first) not in repeated:
+                transport.forget_remote()
+
+    def _put_back(
+        self,
+        state: AgreedState,
+        kept: Collection[_aiortc.Endpoint] | None = None,
+        again: Mapping[_aiortc.Endpoint, aiortc.MediaStreamTrack | None] | None = None,
+    ) -> _aiortc.Undone:
+        kept = self._own if kept is None else kept
+        undone = self._restore(state.connection, kept, again)
         self._set_current_descriptions(*state.current)
         self._numbers = state.numbers.copy()
         return undone
@@ -274,6 +350,11 @@ class Session(SectionReader):
         self._put_back(step.before)
         self._release_transports()
         self._stop_unused_transports()
+
+    async def _stop_undone(self, undone: _aiortc.Undone) -> None:
+        for transceiver in undone.transceivers:
+            # None of them has been started, so that nothing is waited for.
+            await transceiver.stop()
 
     def _stop_unused_transports(self, all: bool = False) -> None:
         """
@@ -344,6 +425,7 @@ class Session(SectionReader):
         step = self._step
         assert step is not None
         step.description = description
+        make_showable(description)
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
             step.rejected, complete = self._complete_sections(description)
@@ -355,9 +437,12 @@ class Session(SectionReader):
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
+        check_data_ports(description)
         check_sections(description, self._current_remote)
         super()._validate_description(description, is_local)
         if is_local:
+            if step.type == "offer":
+                self._dissociate_unoffered(description)
             self._apply_local_credentials(description)
             if step.type != "offer":
                 self._hide_unoffered()
@@ -372,6 +457,26 @@ class Session(SectionReader):
             description.type = "answer"
 
     # What a description says
+
+    def _dissociate_unoffered(self, offer: SessionDescription) -> None:
+        """
+        Have what only the local offer before it has, in whose place it comes, be
+        offered again later.
+        """
+        if self._stable is None:
+            return
+        agreed = self._stable.connection
+        offered = {(media.rtp.muxId, media.kind) for media in offer.media}
+        for transceiver in self.getTransceivers():
+            saved = agreed.transceivers.get(transceiver)
+            new = saved is None or saved.mid is None
+            if new and (transceiver.mid, transceiver.kind) not in offered:
+                _aiortc.dissociate(transceiver)
+        new = agreed.sctp is None or agreed.sctp[1].mid is None
+        if new and self.sctp and (self.sctp.mid, "application") not in offered:
+            self.sctp.mid = self._sctp_mline_index = None
+        # Those which were stopped have gone with their m-sections.
+        self._keep_used_transports()
 
     def _complete_remote(self, step: Step) -> None:
         """

@@ -22,7 +22,7 @@ from aiortc_restart import (
 
 Message = RTCSessionDescription | rtcicetransport.RTCIceCandidate
 Send = Callable[[Message], Awaitable[None]]
-"Sends to the peer, in the order of the calls."
+"Sends to the peer. It is called for one message after the other."
 
 
 class PerfectNegotiation:
@@ -33,6 +33,7 @@ class PerfectNegotiation:
     def __init__(self, pc: RTCPeerConnection, send: Send, polite: bool) -> None:
         self.pc, self.send, self.polite = pc, send, polite
         self.making_offer = self.setting_answer = self.ignoring = False
+        self.turn = asyncio.Lock()
         pc.on("negotiationneeded", self.offer)
         if pc.getConfiguration().iceTrickle:
             pc.on("icecandidate", self.trickle)
@@ -41,11 +42,11 @@ class PerfectNegotiation:
         self.making_offer = True
         try:
             await self.pc.setLocalDescription()
-            await self.send(self.pc.localDescription)
         except InvalidStateError:
-            pass  # The peer's offer came first, or the connection was closed.
+            return  # The peer's offer came first, or the connection was closed.
         finally:
-            self.making_offer = False
+            self.making_offer = False  # Before it is sent: that may return late.
+        await self.post(self.pc.localDescription)
 
     async def receive_description(self, description: RTCSessionDescription) -> None:
         ready = not self.making_offer and (
@@ -61,7 +62,7 @@ class PerfectNegotiation:
             self.setting_answer = False
         if description.type == "offer":
             await self.pc.setLocalDescription()
-            await self.send(self.pc.localDescription)
+            await self.post(self.pc.localDescription)
 
     async def receive(self, message: Message) -> None:
         """
@@ -91,7 +92,14 @@ class PerfectNegotiation:
 
     async def trickle(self, candidate: RTCIceCandidate | None) -> None:
         if candidate is not None:
-            await self.send(candidate)
+            await self.post(candidate)
+
+    async def post(self, message: Message) -> None:
+        """
+        Send a message when those before have been sent, as the order counts.
+        """
+        async with self.turn:
+            await self.send(message)
 
 
 def ufrag(pc: RTCPeerConnection) -> str:

@@ -61,6 +61,32 @@ async def answer_restart(transport: RTCIceTransport, offer: Signal) -> Signal:
 
 
 @contextlib.asynccontextmanager
+async def chatter(
+    network: Network, sender: RTCIceTransport, receiver: RTCIceTransport
+) -> AsyncIterator[None]:
+    """
+    Send something every 20 ms.
+    """
+
+    async def send() -> None:
+        while True:
+            await sender._send(b"data")
+            await asyncio.sleep(0.02)
+
+    async def receive() -> None:
+        while True:
+            await receiver._recv()
+
+    tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+@contextlib.asynccontextmanager
 async def connected_transports(
     network: Network, **options: Any
 ) -> AsyncIterator[tuple[RTCIceTransport, RTCIceTransport]]:

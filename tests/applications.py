@@ -65,6 +65,12 @@ class Message:
     refused: str | None = None
     "The origin of an offer which was not accepted."
 
+    withheld: str | None = None
+    "The origin of an offer which is not answered for now."
+
+    stop: bool = False
+    "Whether the offer which comes in its place is to have less in it."
+
     origin: str = ""
     "The origin of the description which it belongs to."
 
@@ -157,6 +163,9 @@ class Application:
         self.ignored = 0
         #: Which offer it refuses: the next one, or none.
         self.refusing = False
+        #: Whether it withholds the answer to the next offer until another one comes in
+        #: its place, and whether that is to have less in it.
+        self.withholding: tuple[()] | tuple[bool] = ()
         #: What can be cancelled: a call of its own, or the handling of a message.
         self.cancellable: dict[asyncio.Task[None], bool] = {}
         self.pc = pc
@@ -173,6 +182,8 @@ class Application:
         self._sent: set[str] = set()
         self._setting_answer = False
         self._tasks: set[asyncio.Task[None]] = set()
+        # Whether an offer waits for another one in its place.
+        self._withheld = False
         self._again = again
         if pc.getConfiguration().iceTrickle:
             pc.on("icecandidate", self._send_candidate)
@@ -263,6 +274,30 @@ class Application:
             self._making_offer = False
         await self._roll_back()
 
+    async def make_stale_offer(self, change: Callable[[], object]) -> None:
+        """
+        Offer what has been created before a change, in the place of an offer which has
+        that, unless something is going on.
+        """
+        if self.busy or self.pc.signalingState != "stable":
+            return
+        self._making_offer = True
+        try:
+            agreed = self.pc.currentLocalDescription
+            stale = await self.pc.createOffer()
+            change()
+            await self.pc.setLocalDescription()
+            if (
+                self.pc.signalingState == "have-local-offer"
+                and self.pc.currentLocalDescription == agreed
+            ):
+                await self.pc.setLocalDescription(stale)
+            self._send(self.pc.localDescription)
+        except InvalidStateError as exc:
+            self._check_expected(exc)
+        finally:
+            self._making_offer = False
+
     async def negotiate(self, explicit: bool = False) -> None:
         """
         Offer what is needed.
@@ -330,6 +365,8 @@ class Application:
         )
 
     async def _negotiate(self, explicit: bool) -> None:
+        if self._withheld:
+            return
         self._making_offer = True
         try:
             if explicit:
@@ -364,6 +401,8 @@ class Application:
             self._owes_offer = False
             if self._is_pending(message.refused):
                 await self._roll_back()
+        elif message.withheld is not None:
+            await self._replace_offer(message.withheld, message.stop)
         else:
             await self._receive_description(message.description)
 
@@ -372,7 +411,7 @@ class Application:
     ) -> None:
         assert description is not None
         ready = not self._making_offer and (
-            self.pc.signalingState == "stable" or self._setting_answer
+            self.pc.signalingState == "stable" or self._setting_answer or self._withheld
         )
         self._ignore_offer = (
             description.type == "offer" and not ready and not self.polite
@@ -385,6 +424,7 @@ class Application:
         self._setting_answer = description.type == "answer"
         try:
             await self.pc.setRemoteDescription(description)
+            self._withheld = False
         finally:
             self._setting_answer = False
         if description.type == "offer":
@@ -394,6 +434,11 @@ class Application:
                 self._ignore_offer = True
                 await self.pc.setRemoteDescription(ROLLBACK)
                 self._send_message(Message(refused=origin(description)))
+                return
+            if self.withholding and not self._making_offer:
+                (stop,), self.withholding = self.withholding, ()
+                self._withheld = True
+                self._send_message(Message(withheld=origin(description), stop=stop))
                 return
             await self.pc.setLocalDescription()
             self._send(self.pc.localDescription)
@@ -412,7 +457,10 @@ class Application:
         if description is None or description.type != "offer":
             if not applied:
                 await self._receive(message)
-        elif pc.signalingState == "have-remote-offer":
+        elif pc.signalingState == "have-remote-offer" and origin(
+            pc.pendingRemoteDescription
+        ) == origin(description):
+            self._withheld = False
             await pc.setLocalDescription()
             self._send(pc.localDescription)
         elif applied:
@@ -424,6 +472,19 @@ class Application:
                 await self.negotiate(explicit=True)
         elif not self._ignore_offer:
             await self._receive(message)
+
+    async def _replace_offer(self, old: str, stop: bool) -> None:
+        """
+        Offer something else, of which the other end knows only when it has the offer.
+        """
+        pc = self.pc
+        if self._is_pending(old):
+            await pc.setLocalDescription(ROLLBACK)
+            for transceiver in [x for x in pc.getTransceivers() if x.mid is None][:1]:
+                if stop:
+                    await transceiver.stop()
+        if pc.signalingState == "stable":
+            await self.negotiate()
 
     async def _roll_back(self) -> None:
         await self.pc.setLocalDescription(ROLLBACK)

@@ -4,11 +4,12 @@ Tracks which cost little, and whether their frames arrive.
 
 import asyncio
 import fractions
+from typing import Any
 
 import aiortc
 from aiortc import AudioStreamTrack, MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
-from av import VideoFrame
+from av import Packet, VideoFrame
 
 from .utils import LIMIT
 
@@ -52,6 +53,32 @@ class Pictures(MediaStreamTrack):
         frame.pts = self._time
         frame.time_base = fractions.Fraction(1, 90000)
         return frame
+
+
+class Packets(MediaStreamTrack):
+    """
+    Sound which is encoded already, so that it costs little.
+
+    :param interval: The time between two packets, in seconds.
+    """
+
+    kind = "audio"
+
+    def __init__(self, interval: float = 0.02) -> None:
+        super().__init__()
+        self._interval = interval
+        self._time = 0
+
+    async def recv(self) -> "Packet[Any]":
+        if self.readyState != "live":
+            raise MediaStreamError
+        await asyncio.sleep(self._interval)
+        # Silence, in Opus.
+        packet: Packet[Any] = Packet(b"\xf8\xff\xfe")
+        self._time += round(self._interval * 48000)
+        packet.pts = self._time
+        packet.time_base = fractions.Fraction(1, 48000)
+        return packet
 
 
 def add_media(*pcs: aiortc.RTCPeerConnection) -> None:

@@ -368,7 +368,7 @@ async def test_end_without_generation(
             await pair.answerer.setLocalDescription()
         await pair.answerer.addIceCandidate(message)
         remote = pair.answerer._pending_remote or pair.answerer._current_remote
-        assert said(remote).ice_candidates_complete == answered
+        assert not said(remote).ice_candidates_complete
         await pair.answerer.addIceCandidate(candidate(1, new))
         assert 1 in shown(remote)
         assert 1 in known(ice_transport(pair.answerer))
@@ -571,6 +571,43 @@ async def test_name_in_a_description(
         else:
             await until(lambda: answerer.iceConnectionState == "failed")
         assert history.ice[1] == "checking"
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_name_again(
+    network: Network, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """
+    A name is resolved once, however often its candidate comes, and once more for
+    another description if it had no address.
+    """
+    resolved: list[str] = []
+
+    class Resolver:
+        async def resolve(self, name: str) -> str | None:
+            resolved.append(name)
+            await asyncio.sleep(1)
+            return "10.0.9.9" if found else None
+
+    async def create(subscriber: object) -> Resolver:
+        return Resolver()
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", create)
+    async with connected_pair(network) as pair:
+        for again in (False, True):
+            offer = await offered(pair.offerer, iceRestart=not again)
+            # As if more were to come.
+            named = edited(offer, r"^a=end-of-candidates[^\n]*\n", "")
+            named = edited(named, r"(a=candidate[^\n]*)10\.0\.1\.1", rf"\g<1>{NAME}")
+            answer = await answered(pair.answerer, named)
+            await pair.offerer.setRemoteDescription(answer)
+            port = candidates(named)[0].port
+            for moment in (0, 0.5, 2):
+                await asyncio.sleep(moment)
+                await pair.answerer.addIceCandidate(
+                    dataclasses.replace(candidate(port, ufrag_of(offer)), ip=NAME)
+                )
+        assert resolved == ([NAME] if found else [NAME, NAME])
 
 
 # All together

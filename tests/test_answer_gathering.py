@@ -104,6 +104,40 @@ async def test_said_first(network: Network) -> None:
         await switched(pair.offerer, pc)
 
 
+async def test_said_first_holds_nothing_back(network: Network) -> None:
+    """
+    While an offer waits for an answer's candidates, the peer's next offer does not wait
+    for either.
+    """
+    async with slow_pair(network) as pair:
+        pc = pair.answerer
+        task, answer = await answering(pair)
+        waiting = [
+            asyncio.create_task(pc.setLocalDescription()),
+            asyncio.create_task(pc.setLocalDescription(await pc.createOffer())),
+        ]
+        await asyncio.sleep(0.1)
+        begun = network.now
+        await pair.offerer.setRemoteDescription(answer)
+        await pc.setRemoteDescription(await pair.offerer.createOffer())
+        await pc.addIceCandidate(None)
+        assert network.now == begun
+        assert pc.signalingState == "have-remote-offer"
+        assert not any(x.done() for x in (task, *waiting))
+
+        # Then the first of them is the answer to that, and the second an offer.
+        await pair.offerer.setLocalDescription()
+        await asyncio.gather(*waiting)
+        assert task.done()
+        assert pc.currentLocalDescription is not None
+        assert pc.currentLocalDescription.type == "answer"
+        assert pc.localDescription.type == "offer"
+        await pair.offerer.setRemoteDescription(pc.currentLocalDescription)
+        await pc.setRemoteDescription(await answered(pair.offerer, pc.localDescription))
+        await switched(pair.offerer, pc)
+        await pair.exchange()
+
+
 async def test_event_after_the_answer(network: Network) -> None:
     """
     The event is not fired before the `setLocalDescription()` of the answer has
@@ -138,9 +172,9 @@ async def test_close(network: Network, what: str) -> None:
             )
         calls: list[asyncio.Task[object]] = [task]
         if what == "answer":
-            # One waits for the answer, and the other for its turn.
+            # They wait for the answer, and do not hold each other back.
             calls.append(asyncio.create_task(pc.setLocalDescription()))
-            calls.append(asyncio.create_task(pc.createOffer()))
+            calls.append(asyncio.create_task(pc.setLocalDescription()))
         await asyncio.sleep(0.1)
         begun = network.now
         await pc.close()

@@ -157,10 +157,27 @@ class AnyNegotiation(RuleBasedStateMachine):
         application = self.call.ends[end]
         self.run(lambda: application.start(application.make_offer(restart, sent)))
 
+    @rule(end=ENDS, kind=KINDS, data=st.booleans())
+    def make_stale_offer(self, end: int, kind: str, data: bool) -> None:
+        application = self.call.ends[end]
+
+        def change() -> None:
+            if data and len(self.call.channels[end]) < MAX_CHANNELS:
+                self.call.create_channel(end)
+            if len(application.pc.getTransceivers()) < MAX_TRANSCEIVERS:
+                application.pc.addTrack(Silence(kind))
+
+        self.run(lambda: application.start(application.make_stale_offer(change)))
+
     @precondition(lambda self: self.call.ends[0].sequential)
     @rule(end=ENDS)
     def refuse_offer(self, end: int) -> None:
         self.call.ends[end].refusing = True
+
+    @precondition(lambda self: self.call.ends[0].sequential)
+    @rule(end=ENDS, stop=st.booleans())
+    def withhold_answer(self, end: int, stop: bool) -> None:
+        self.call.ends[end].withholding = (stop,)
 
     @rule(end=ENDS, index=st.integers(0, 3))
     def cancel(self, end: int, index: int) -> None:

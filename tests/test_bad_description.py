@@ -352,3 +352,51 @@ async def test_starts_afterwards(
         applying.cancel()
         await answerer.setLocalDescription(ROLLBACK)
         await until(lambda: channel.readyState == "open")
+
+
+NO_DATA_PORT = {
+    "missing": ("^a=sctp-port:.*\r\n", ""),
+    "negative": ("^a=sctp-port:.*", "a=sctp-port:-1"),
+    "too-big": ("^a=sctp-port:.*", "a=sctp-port:65536"),
+    "legacy": ("^m=application (.*) UDP/DTLS/SCTP ", r"m=application \1 DTLS/SCTP "),
+}
+
+
+@pytest.mark.parametrize("name", NO_DATA_PORT)
+@pytest.mark.parametrize("connected", [False, True], ids=["first", "again"])
+async def test_no_data_port(network: Network, name: str, connected: bool) -> None:
+    """
+    A description which does not say to which SCTP port to connect is refused.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        pattern, replacement = NO_DATA_PORT[name]
+        if connected:
+            await negotiate(offerer, answerer)
+            await switched(offerer, answerer)
+        offer = await offered(offerer)
+        bad = edited(offer, pattern, replacement)
+        with nothing_changes(answerer), pytest.raises(ValueError, match="no SCTP port"):
+            await answerer.setRemoteDescription(bad)
+        answer = await answered(answerer, offer)
+        bad = edited(answer, pattern, replacement)
+        with nothing_changes(offerer), pytest.raises(ValueError, match="no SCTP port"):
+            await offerer.setRemoteDescription(bad)
+        await offerer.setRemoteDescription(answer)
+        await switched(offerer, answerer)
+        await until(
+            lambda: offerer.sctp is not None and offerer.sctp.state == "connected"
+        )
+
+
+async def test_no_setup(network: Network) -> None:
+    """
+    Who does not say which DTLS roles it may have is told so.
+    """
+    async with connected_pair(network) as pair:
+        bad = edited(await offered(pair.offerer), "^a=setup:.*\r\n", "")
+        with (
+            nothing_changes(pair.answerer),
+            pytest.raises(ValueError, match='section "0" has no DTLS setup attribute'),
+        ):
+            await pair.answerer.setRemoteDescription(bad)

@@ -63,6 +63,15 @@ def test_valid(name: str, value: float | None) -> None:
     assert getattr(RTCConfiguration(**options), name) == value
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 0.3, 0.499])
+def test_disconnected_timeout_too_short(seconds: float) -> None:
+    """
+    A path is probed before it is called silent, whatever is configured.
+    """
+    with pytest.raises(ValueError, match="iceDisconnectedTimeout must be at least"):
+        RTCConfiguration(iceDisconnectedTimeout=seconds)
+
+
 @pytest.mark.parametrize("seconds", [0.25, 4, 4.999])
 def test_consent_interval_too_short(seconds: float) -> None:
     """

@@ -3,6 +3,7 @@ Consent to send (RFC 7675): what does not keep it, and when it is lost.
 """
 
 import asyncio
+import contextlib
 
 import aioice.ice
 import pytest
@@ -11,11 +12,15 @@ from aioice import stun
 from .agents import (
     active,
     add_candidates,
+    chatter,
     connected_transports,
     current,
     described,
+    exchange,
     make_transport,
+    restart,
     socket_address,
+    states_of,
     unreachable,
 )
 from .consents import LIFETIME, forge_responses, time_of_loss, to
@@ -112,6 +117,7 @@ async def test_other_traffic(network: Network, data: bool) -> None:
     [
         *("genuine", "unsigned", "wrong password", "own password", "wrong address"),
         *("wrong port", "other transaction", "error 401", "error 500", "unsigned 487"),
+        *("unsigned 403", "wrong password 403", "wrong address 403"),
     ],
 )
 async def test_forged_response(network: Network, kind: str) -> None:
@@ -126,15 +132,16 @@ async def test_forged_response(network: Network, kind: str) -> None:
         key: bytes | None = str(active(bob).local.password).encode()
         if kind.startswith("unsigned"):
             key = None
-        elif kind == "wrong password":
+        elif kind.startswith("wrong password"):
             key = b"x" * 24
         elif kind == "own password":
             key = str(active(alice).local.password).encode()
         source = {
             "wrong address": ("10.0.6.6", theirs[1]),
+            "wrong address 403": ("10.0.6.6", theirs[1]),
             "wrong port": (theirs[0], theirs[1] + 1),
         }.get(kind, theirs)
-        code = {"error 401": 401, "error 500": 500, "unsigned 487": 487}.get(kind)
+        code = int(kind[-3:]) if kind[-3:].isdigit() else None
 
         def forge(request: stun.Message) -> tuple[Address, stun.Message]:
             if kind == "other transaction":
@@ -149,6 +156,59 @@ async def test_forged_response(network: Network, kind: str) -> None:
             assert await time_of_loss(alice) == pytest.approx(LIFETIME, abs=0.1)
             assert network.now < 2 * LIFETIME
         assert alice.role == "controlling"
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_consent_revoked(network: Network, busy: bool) -> None:
+    """
+    A signed error 403 ends consent at once: nothing more is sent, and the path is lost
+    until a restart finds another one.
+    """
+    # RFC 7675 section 5.2
+    async with connected_transports(network) as (alice, bob):
+        ours, theirs = socket_address(active(alice)), socket_address(active(bob))
+        history = states_of(alice)
+        key = str(active(bob).local.password).encode()
+        refused: list[float] = []
+
+        def forge(request: stun.Message) -> tuple[Address, stun.Message]:
+            refused.append(network.now)
+            return theirs, response(request, ours, key, 403)
+
+        async with chatter(network, alice, bob) if busy else contextlib.nullcontext():
+            await asyncio.sleep(10)
+            forge_responses(network, alice, forge)
+            await until(lambda: alice.state == "failed", timeout=7)
+            await asyncio.sleep(10)
+        assert refused == [pytest.approx(network.now - 10, abs=0.1)]
+        sent = [x for x in network.log if x.source == ours]
+        assert sent[-1].time == refused[0]
+        assert history == ["completed", "failed"]
+        assert network.sockets("alice") == 0
+        network.filter = None
+        await restart(alice, bob)
+        await exchange(alice, bob)
+
+
+async def test_consent_revoked_on_another_pair(network: Network) -> None:
+    """
+    A signed error 403 of a pair which is not selected any more harms no other.
+    """
+    # RFC 7675 section 5.2
+    network.readdress("bob", "10.0.2.1", "10.0.4.1")
+    async with connected_transports(network) as (alice, bob):
+        history = states_of(alice)
+        connection = active(alice).connection
+        pair = connection.selected_pair
+        assert pair is not None
+        other = aioice.ice.CandidatePair(pair.protocol, pair.remote_candidate)
+        connection._request_consent(other)
+        (request,) = connection._consent_requests
+        key = str(active(bob).local.password).encode()
+        message = response(request.message, pair.local_addr, key, 403)
+        request.response_received(message, pair.remote_addr)
+        await asyncio.sleep(60)
+        assert history == ["completed"]
 
 
 # aioice's settings, which applications change
@@ -187,3 +247,34 @@ async def test_settings_during_the_call(
         monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 2)
         network.cut()
         assert await time_of_loss(alice) == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("round_trip", [0, 0.4, 2.0])
+@pytest.mark.parametrize("busy", [True, False])
+async def test_few_failures_allowed(
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    round_trip: float,
+    busy: bool,
+) -> None:
+    """
+    However few failures are allowed, there is none on a path which works.
+    """
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", failures)
+    network.delay(round_trip / 2)
+    async with connected_transports(network) as (alice, bob):
+        histories = [states_of(alice), states_of(bob)]
+        if busy:
+            async with chatter(network, bob, alice), chatter(network, alice, bob):
+                await asyncio.sleep(300)
+        else:
+            await asyncio.sleep(300)
+        assert histories == [["completed"]] * 2
+        network.cut()
+        lost = await time_of_loss(alice)
+        # The next request comes after 6 s at the latest, and is answered within a
+        # second, or two round trips.
+        least = 6 + max(1, 2 * round_trip)
+        assert lost == pytest.approx(max(5 * failures, least), abs=0.1)

@@ -22,7 +22,7 @@ from aiortc_restart import (
 )
 from aiortc_restart._aiortc import RTCRtpTransceiver
 
-from .calls import SETTLING, answered, offered, peers, restart, switched
+from .calls import ROLLBACK, SETTLING, answered, offered, peers, restart, switched
 from .media import Pictures, flowing
 from .network import Network
 from .snapshots import nothing_changes
@@ -181,6 +181,43 @@ async def test_remote_offer(
         )
         assert came_to >= {name for _, name in REMOTE} - {"setTransport"}
         await offerer.setRemoteDescription(await answered(pc, offer))
+        await works(offerer, pc)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("connected", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
+async def test_remote_offer_instead(
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: RTCBundlePolicy,
+    connected: bool,
+    restarts: bool,
+) -> None:
+    """
+    So does one in the place of another of the peer's, which is still there then.
+    """
+    async with prepared(network, policy, connected) as (offerer, pc):
+        stopped = offerer.addTransceiver("video")
+        offerer.addTransceiver("audio", "inactive")
+        for last in (False, True):
+            await offered(offerer, iceRestart=not restarts)
+            await pc.setRemoteDescription(offerer.localDescription)
+            if last:
+                break
+            await offerer.setLocalDescription(ROLLBACK)
+            await stopped.stop()
+            offer = await offered(offerer, iceRestart=restarts)
+            came_to = await fail_everywhere(
+                pc,
+                REMOTE,
+                functools.partial(pc.setRemoteDescription, offer),
+                monkeypatch,
+            )
+            assert came_to >= {"find_common_codecs", "add_remote_candidates"}
+            await offerer.setLocalDescription(ROLLBACK)
+        await pc.setLocalDescription()
+        await offerer.setRemoteDescription(pc.localDescription)
         await works(offerer, pc)
 
 

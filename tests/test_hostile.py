@@ -9,9 +9,9 @@ import pytest
 
 from aiortc_restart import InvalidStateError, RTCIceCandidate, RTCSessionDescription
 
-from .calls import answered, ice_transport, offered, restart
+from .calls import answered, edited, ice_transport, offered, peers, restart
 from .network import Network
-from .utils import connected_pair, until
+from .utils import candidates, connected_pair, until
 
 CANDIDATE = RTCIceCandidate(
     component=1,
@@ -110,6 +110,70 @@ async def test_flood_of_candidates(network: Network) -> None:
             )
         assert len(ice_transport(pair.offerer).getRemoteCandidates()) <= 100
         assert pair.offerer.remoteDescription.sdp.count("a=candidate:") <= 100
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_flood_of_pairs(network: Network, known: bool) -> None:
+    """
+    Limiting the Size of the Checklist Set: not more than a hundred pairs are checked,
+    those of the highest priority, and that on which the peer checks.
+    """
+    # RFC 8445 section 6.1.2.5
+    network.readdress("bob", *(f"10.0.2.{i}" for i in range(1, 11)))
+    async with peers(network) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offer = await offered(offerer)
+        network.cut("alice")
+        await answerer.setRemoteDescription(
+            edited(offer, "a=(candidate|end-of-candidates)[^\n]*\n", "")
+        )
+        # Either below or above what the peer's own can have.
+        lowest = 0 if known else 2**31 - 100
+        for i in range(99):
+            await answerer.addIceCandidate(
+                dataclasses.replace(
+                    CANDIDATE, ip="10.0.9.9", port=5000 + i, priority=lowest + i
+                )
+            )
+        if known:
+            await answerer.addIceCandidate(candidates(offer)[0])
+        await answerer.setLocalDescription()
+        await asyncio.sleep(0.1)
+        connection = ice_transport(answerer).generations[-1].connection
+        assert len(connection._check_list) == 100
+        if known:
+            kept = {x.remote_addr[1] for x in connection._check_list}
+            assert kept == {candidates(offer)[0].port, *range(5090, 5099)}
+        network.heal()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await until(lambda: channel.readyState == "open")
+        assert connection.selected_pair in connection._check_list
+
+
+@pytest.mark.parametrize("how", ["described", "trickled"])
+async def test_other_component(network: Network, how: str) -> None:
+    """
+    A candidate of the component which RTCP would have is passed over, and a check from
+    its address connects the call.
+    """
+    async with peers(network) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offer = await offered(offerer)
+        other = edited(offer, r"(a=candidate:\S+) 1 ", r"\1 2 ")
+        if how == "described":
+            await answerer.setRemoteDescription(other)
+        else:
+            await answerer.setRemoteDescription(
+                edited(offer, "a=(candidate|end-of-candidates)[^\n]*\n", "")
+            )
+            for candidate in candidates(other):
+                await answerer.addIceCandidate(candidate)
+            assert "a=candidate" not in answerer.remoteDescription.sdp
+        assert ice_transport(answerer).getRemoteCandidates() == []
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await until(lambda: channel.readyState == "open", timeout=5)
+        assert answerer.iceConnectionState == "completed"
 
 
 async def test_name_which_takes_long(

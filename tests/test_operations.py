@@ -6,10 +6,16 @@ import asyncio
 
 import pytest
 
-from aiortc_restart import InvalidStateError, RTCConfiguration, RTCIceServer
-from aiortc_restart.negotiation.operations import OperationsChain
+from aiortc_restart import (
+    InvalidStateError,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc_restart.negotiation.operations import Operation, OperationsChain
 
-from .calls import offered
+from .calls import offered, peers, switched
 from .network import Network
 from .probes import stun_server
 from .utils import connected_pair
@@ -63,6 +69,121 @@ async def test_part_of_a_step(network: Network) -> None:
     chain = OperationsChain(lambda: None)
     async with chain.operation(), chain.operation():
         assert len(chain) == 1
+
+
+async def test_part_in_a_task(network: Network) -> None:
+    """
+    It may be called by a task of its own, if it changes nothing, and while the other
+    one waits for its parts. Who outlives them has a turn of its own.
+    """
+    chain = OperationsChain(lambda: None)
+    lengths: list[int] = []
+
+    async def step(delay: float, harmless: bool) -> None:
+        await asyncio.sleep(delay)
+        async with chain.operation(harmless):
+            lengths.append(len(chain))
+
+    async with chain.operation() as operation:
+        with operation.parts():
+            await asyncio.create_task(step(0, harmless=True))
+            assert lengths == [1]
+            late = [
+                asyncio.create_task(step(0, harmless=False)),
+                asyncio.create_task(step(1, harmless=True)),
+            ]
+            await asyncio.sleep(0.5)
+        others = [asyncio.create_task(step(0, harmless=True))]
+        await asyncio.sleep(2)
+        assert lengths == [1]
+    await asyncio.gather(*late, *others)
+    assert lengths == [1, 3, 2, 1]
+    # Another chain's is none of this one's.
+    other = OperationsChain(lambda: None)
+    async with chain.operation() as operation, other.operation():
+        with operation.parts():
+            task = asyncio.create_task(wait_in(other))
+            await asyncio.sleep(1)
+            assert not task.done()
+    await task
+
+
+async def wait_in(chain: OperationsChain) -> None:
+    async with chain.operation(harmless=True):
+        pass
+
+
+class Hasty(RTCPeerConnection):
+    """
+    A connection whose descriptions are created in tasks of their own.
+    """
+
+    async def createAnswer(self) -> RTCSessionDescription:
+        return await asyncio.create_task(super().createAnswer())
+
+    async def createOffer(self, iceRestart: bool = False) -> RTCSessionDescription:
+        return await asyncio.create_task(super().createOffer(iceRestart))
+
+
+async def test_created_in_a_task(network: Network) -> None:
+    """
+    Subclasses may create descriptions in another task, as `asyncio.wait_for()` does.
+    """
+    async with peers(network, Hasty, Hasty) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        later: list[asyncio.Task[RTCSessionDescription]] = []
+        offerer.once(
+            "signalingstatechange",
+            lambda: later.append(asyncio.create_task(offerer.createOffer())),
+        )
+        await offerer.setLocalDescription()
+        await asyncio.gather(*later)
+        await answerer.setRemoteDescription(offerer.localDescription)
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await switched(offerer, answerer)
+
+
+@pytest.mark.parametrize("end", ["nothing", "while aside", "while queued"])
+async def test_aside(network: Network, end: str) -> None:
+    """
+    Who waits for a step which has been released lets others have their turn, counts as
+    one that has not ended, and then has another turn, unless it is cancelled.
+    """
+    emptied: list[int] = []
+    chain = OperationsChain(lambda: emptied.append(len(order)))
+    order: list[str] = []
+    released: list[Operation] = []
+
+    async def gather() -> None:
+        async with chain.operation() as operation:
+            released.append(operation)
+            operation.release()
+            await asyncio.sleep(2)
+            order.append("gathered")
+
+    async def wait() -> None:
+        async with chain.operation() as operation:
+            await operation.wait_for(released[0])
+            order.append("waited")
+
+    async def step() -> None:
+        async with chain.operation():
+            order.append("begins")
+            await asyncio.sleep(1.5)
+            order.append("ends")
+
+    tasks = [asyncio.create_task(x) for x in (gather(), wait(), step(), step())]
+    await asyncio.sleep(1 if end == "while aside" else 2.5)
+    assert len(chain) == (4 if end == "while aside" else 2)
+    if end != "nothing":
+        tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled() == (end != "nothing")
+    expected = ["begins", "ends", "begins", "gathered", "ends", "waited"]
+    assert order == expected[: 6 if end == "nothing" else 5]
+    assert emptied == [len(order)]
+    assert len(chain) == 0
 
 
 async def test_closed_and_cancelled(network: Network) -> None:

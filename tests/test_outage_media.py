@@ -14,15 +14,21 @@ import aioice.ice
 import aiortc
 import pytest
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RTCP_PSFB_PLI, AnyRtcpPacket, RtcpPsfbPacket, RtpPacket
 
 from aiortc_restart import AudioStreamTrack, RTCConfiguration, RTCPeerConnection
-from aiortc_restart._aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc_restart._aiortc import RTCRtpReceiver, RTCRtpSender, media
+from aiortc_restart._aiortc.media import UNPROVEN
 
+from .agents import active, socket_address
 from .calls import ice_transport, restart
-from .media import Pictures, add_media, flowing
+from .media import Packets, Pictures, add_media, flowing
 from .network import Datagram, Network
-from .utils import connected_pair, until
+from .probes import checks, is_response
+from .utils import connected_pair, event, negotiate, until
+
+DELAY = 0.02
+"Seconds, one way."
 
 PATIENT = RTCConfiguration(iceServers=[], iceFailedTimeout=None)
 
@@ -230,6 +236,51 @@ async def test_rare_pictures(network: Network) -> None:
             assert len(watch.assembled) >= 17
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_keyframe_of_a_silent_sender(network: Network, restarts: bool) -> None:
+    """
+    A sender which says nothing until it is asked, as one whose picture stands still
+    does, is asked for a keyframe as soon as the path is back.
+    """
+
+    def reaches(datagram: Datagram) -> bool:
+        # RFC 5761 section 4: the packets which are no RTCP.
+        first, second, *_ = datagram.data
+        from_bob = datagram.source[0] in network.addresses("bob")
+        return not from_bob or first & 0xC0 != 0x80 or 192 <= second <= 223
+
+    async with connected_pair(network, prepare=pictures(0.05)) as pair:
+        network.delay(DELAY)
+        await flowing(pair.offerer)
+        (receiver,), (sender,) = pair.offerer.getReceivers(), pair.answerer.getSenders()
+        await asyncio.sleep(1)
+        handle = sender._handle_rtcp_packet
+        asked: list[float] = []
+
+        async def handle_rtcp_packet(packet: AnyRtcpPacket) -> None:
+            if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
+                asked.append(network.now)
+            await handle(packet)
+
+        sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+        with watching(network, receiver) as watch:
+            cut = network.now
+            network.cut()
+            network.filter = reaches
+            await until(lambda: pair.offerer.iceConnectionState == "disconnected")
+            network.heal()
+            if restarts:
+                await negotiate(pair.offerer, pair.answerer, iceRestart=True)
+            while pair.offerer.iceConnectionState != "completed":
+                await event(pair.offerer, "iceconnectionstatechange")
+            back = network.now
+            await asyncio.sleep(1)
+            assert [x for x in watch.received if x > cut] == []
+            # What has come proves one way only; the answer to a probe proves both.
+            assert len(asked) == 1
+            assert 0 < asked[0] - back < 3 * DELAY + 0.001
+
+
 # Both sides
 
 
@@ -359,6 +410,95 @@ async def test_numbers_after_an_outage(
             assert passed / 90000 == pytest.approx(100, abs=1)
             assert len(watch.received) - index > 100
         await flowing(pair.answerer)
+
+
+# At 50 packets a second, and at more than 300.
+@pytest.mark.parametrize(
+    ("interval", "seconds", "lost"),
+    [(0.02, 1100, "both ways"), (0.003, 200, "both ways"), (0.003, 200, "there")],
+)
+async def test_numbers_after_a_long_silence(
+    network: Network, interval: float, seconds: float, lost: str
+) -> None:
+    """
+    However long consent lasts, no more packets are sent without an answer than the
+    receiver may miss, so that it still decrypts those after the outage, at once.
+    """
+
+    # RFC 3711 section 3.3.1: up to 32768 packets may be missing.
+    def add_track(offerer: RTCPeerConnection, _: Any) -> None:
+        offerer.addTrack(Packets(interval))
+
+    configuration = RTCConfiguration(iceServers=[], iceConsentTimeout=3600)
+    async with connected_pair(
+        network, configuration=configuration, prepare=add_track
+    ) as pair:
+        await flowing(pair.answerer)
+        (receiver,) = pair.answerer.getReceivers()
+        network.delay(0.01)
+        with watching(network, receiver) as watch:
+            await asyncio.sleep(7)
+            theirs = active(ice_transport(pair.answerer)).connection.selected_pair
+            assert theirs is not None
+            cut = network.now
+            if lost == "there":
+                network.filter = lambda x: x.destination != theirs.local_addr
+            else:
+                network.cut()
+            await asyncio.sleep(seconds)
+            # The peer's reports still come.
+            state = ice_transport(pair.offerer).state
+            assert state == ("completed" if lost == "there" else "disconnected")
+            network.heal()
+            network.filter = None
+            healed = network.now
+            await asyncio.sleep(3)
+            first = after(watch.received, cut + 0.1)
+            # After a probe, of which there is one each half second, and a packet.
+            assert healed < first < healed + 0.6
+            index = watch.received.index(first)
+            jump = (watch.numbers[index] - watch.numbers[index - 1]) % 65536
+            assert UNPROVEN - 7 / interval < jump < 1.5 * UNPROVEN + 10
+            passed = (watch.timestamps[index] - watch.timestamps[index - 1]) % 2**32
+            assert passed / 48000 == pytest.approx(seconds, rel=0.01)
+            assert len(watch.received) - index > 2 / interval
+        await flowing(pair.answerer)
+
+
+async def test_many_packets_between_answers(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Who asks for consent rarely asks when many packets have been sent, and sends on.
+    """
+    monkeypatch.setattr(media, "UNPROVEN", 1000)
+
+    def add_track(offerer: RTCPeerConnection, _: Any) -> None:
+        offerer.addTrack(Packets(0.005))
+
+    configuration = RTCConfiguration(
+        iceServers=[],
+        iceConsentInterval=600,
+        iceConsentTimeout=3600,
+        iceDisconnectedTimeout=None,
+    )
+    async with connected_pair(
+        network, configuration=configuration, prepare=add_track
+    ) as pair:
+        await flowing(pair.answerer)
+        (receiver,) = pair.answerer.getReceivers()
+        network.delay(0.3)
+        ours = socket_address(active(ice_transport(pair.offerer)))
+        # Reports of the receiver might be late, and be asked for.
+        network.filter = lambda x: x.destination != ours or is_response(x)
+        await asyncio.sleep(3)
+        with watching(network, receiver) as watch:
+            await asyncio.sleep(20)
+            gaps = [b - a for a, b in itertools.pairwise(watch.received[1:])]
+            assert len(gaps) > 3500
+            assert max(gaps) < 0.02
+        requests = checks(network, active(ice_transport(pair.offerer)))
+        assert len(requests) < 15
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 from aioice import stun
 
-from aiortc_restart import RTCPeerConnection, RTCPeerConnectionIceErrorEvent
+from aiortc_restart import (
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCPeerConnectionIceErrorEvent,
+)
 
 from .found import Found, asking, gathered
 from .network import Address, Network, Transport
@@ -235,6 +239,54 @@ async def test_other_ip_version(network: Network) -> None:
         (701, "fd00::9 has no address of IP version 4")
     ]
     assert found.times[-1] == (0, "None")
+
+
+# Those which cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("stuns:10.0.9.1", "Servers of the scheme stuns are not supported"),
+        (
+            "turns:10.0.8.1?transport=udp",
+            "Servers of the scheme turns over udp are not supported",
+        ),
+        ("turn:10.0.8.1", 'Credentials of the type "oauth" are not supported'),
+    ],
+)
+async def test_obstacle(network: Network, url: str, text: str) -> None:
+    """
+    A server which cannot be asked is told of at once, and others are asked.
+    """
+    server = await stun_server(network, 0.1)
+    configuration = asking(url, STUN)
+    assert configuration.iceServers is not None
+    if "oauth" in text:
+        configuration.iceServers[0].credentialType = "oauth"
+    pc = network.at("alice", RTCPeerConnection)(configuration)
+    found = Found(network, pc)
+    pc.createDataChannel("test")
+    await pc.setLocalDescription()
+    await until(lambda: pc.iceGatheringState == "complete")
+    assert found.errors == [RTCPeerConnectionIceErrorEvent(None, None, url, 701, text)]
+    assert [what for _, what in found.times] == ["host", "701", "srflx", "end", "None"]
+    assert found.times[1] == (0, "701")
+    await pc.close()
+    server.close()
+
+
+async def test_obstacle_without_an_interface(network: Network) -> None:
+    """
+    With the policy `relay` no STUN server would be asked, so none is told of.
+    """
+    found = await gathered(
+        network,
+        "stuns:10.0.9.1",
+        "turns:10.0.8.1?transport=udp",
+        iceTransportPolicy=RTCIceTransportPolicy.RELAY,
+    )
+    assert [x.url for x in found.errors] == ["turns:10.0.8.1?transport=udp"]
 
 
 # Names

@@ -23,6 +23,7 @@ from aiortc_restart import (
 )
 
 from .calls import (
+    ROLLBACK,
     SETTLING,
     answered,
     ice_transport,
@@ -162,6 +163,7 @@ INVALID: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "iceTransportPolicy", {"iceTransportPolicy": "relay"}),
     (ValueError, "iceRestartTimeout", {"iceRestartTimeout": -1}),
     (ValueError, "iceFailedTimeout", {"iceFailedTimeout": "5"}),
+    (ValueError, "iceDisconnectedTimeout", {"iceDisconnectedTimeout": 0.3}),
     (ValueError, "iceConsentInterval", {"iceConsentInterval": 4}),
     (ValueError, "iceConsentTimeout", {"iceConsentTimeout": 5}),
     (ValueError, "RTCIceServer", {"iceServers": ["stun:a"]}),
@@ -233,6 +235,35 @@ def test_extended() -> None:
     pc = RTCPeerConnection(Extended(certificates=[certificate]))
     pc.setConfiguration(Extended(certificates=[certificate]))
     assert getattr(pc.getConfiguration(), "certificates", None) == [certificate]
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+async def test_pool_size(network: Network, rolled_back: bool) -> None:
+    """
+    The size of the pool may be changed before the first local description only.
+    """
+    # webrtc-pc #set-the-configuration
+    async with peers(network) as (pc, other):
+        pc.createDataChannel("test")
+        for size in (3, 5):
+            configuration = pc.getConfiguration()
+            configuration.iceCandidatePoolSize = size
+            pc.setConfiguration(configuration)
+        await offered(pc)
+        if rolled_back:
+            await pc.setLocalDescription(ROLLBACK)
+        pc.setConfiguration(configuration)
+        configuration.iceCandidatePoolSize = 4
+        with pytest.raises(InvalidModificationError, match="iceCandidatePoolSize"):
+            pc.setConfiguration(configuration)
+        assert pc.getConfiguration().iceCandidatePoolSize == 5
+        # Setting a remote description does not count.
+        other.createDataChannel("other")
+        if rolled_back:
+            await other.setRemoteDescription(await offered(pc))
+        configuration = other.getConfiguration()
+        configuration.iceCandidatePoolSize = 4
+        other.setConfiguration(configuration)
 
 
 def test_constructor_accepts_what_the_base_accepts() -> None:

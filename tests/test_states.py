@@ -17,6 +17,7 @@ from .calls import (
     ice_transport,
     ice_transports,
     offered,
+    peers,
     restart,
 )
 from .network import Network
@@ -236,10 +237,34 @@ async def test_order_of_events(network: Network) -> None:
             )
             for name in names
         ]
-        selected = next(x for x in events if x[0] == "selectedcandidatepairchange")
-        index = events.index(selected)
-        assert index == 9
-        assert events[:index] + events[index + 1 :] == expected
+        switch = "selectedcandidatepairchange", "completed", "completed", "connected"
+        assert events == [*expected[:9], switch, *expected[9:]]
+
+
+async def test_order_of_events_of_a_first_connection(network: Network) -> None:
+    """
+    So it is when the first pair is selected, in both peers.
+    """
+    # webrtc-pc #dom-rtcicetransport-onstatechange
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        await offerer.setLocalDescription(await offerer.createOffer())
+        await answerer.setRemoteDescription(offerer.localDescription)
+        events = [record(offerer), record(answerer)]
+        await answerer.setLocalDescription(await answerer.createAnswer())
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await until(
+            lambda: offerer.connectionState == answerer.connectionState == "connected"
+        )
+        for seen in events:
+            index = next(i for i, x in enumerate(seen) if x[0].startswith("selected"))
+            assert seen[index:] == [
+                (name, "completed", "completed", "connecting")
+                for name in (
+                    *("selectedcandidatepairchange", "statechange"),
+                    "iceconnectionstatechange",
+                )
+            ] + [("connectionstatechange", "completed", "completed", "connected")]
 
 
 async def test_events_of_a_switch_in_one_task(network: Network) -> None:

@@ -11,11 +11,11 @@ from aiortc import RTCSessionDescription
 from aiortc_restart import RTCConfiguration, RTCIceCandidate
 
 from .agents import current
-from .calls import ice_transport, offered, peers, ufrag_of
+from .calls import edited, ice_transport, offered, peers, ufrag_of
 from .network import Network
 from .probes import checks, stun_server
 from .trickling import trickling
-from .utils import connected_pair, event, states, until
+from .utils import connected_pair, event, negotiate, states, until
 
 DELAY = 0.05
 
@@ -403,6 +403,31 @@ async def test_replaced(network: Network) -> None:
         assert [x for _, x in told] == [*names, names[-1], None]
 
 
+async def test_end_of_the_session(network: Network) -> None:
+    """
+    A description may say once, for the session, that all candidates have ended.
+    """
+    # RFC 8840 section 8
+    async with trickling(network) as (call, channel):
+        call.alice.addTransceiver("audio")
+        call.passes = lambda x: x is not None and bool(x.candidate)
+        await call.alice.setLocalDescription()
+        await until(lambda: call.alice.iceGatheringState == "complete")
+        offer = edited(
+            edited(call.alice.localDescription, r"^a=end-of-candidates\r\n", ""),
+            r"^t=0 0\r\n",
+            r"\g<0>a=end-of-candidates\r\n",
+        )
+        await call.bob.setRemoteDescription(offer)
+        said = call.bob.remoteDescription.sdp
+        assert said.count("a=end-of-candidates") == said.count("m=") == 2
+        await call.bob.setLocalDescription()
+        await call.alice.setRemoteDescription(call.bob.localDescription)
+        await until(lambda: channel.readyState == "open")
+        await until(lambda: call.bob.iceConnectionState == "completed", timeout=5)
+        assert call.alice.iceConnectionState == "connected"
+
+
 async def test_closed(network: Network) -> None:
     """
     A connection which is closed while it gathers tells nothing more.
@@ -444,6 +469,38 @@ async def test_switched_on_later(network: Network) -> None:
         offer = await offered(pair.offerer)
         assert "a=ice-options:trickle" in offer.sdp
         assert "a=end-of-candidates" in offer.sdp
+
+
+@pytest.mark.parametrize("trickle", [True, False])
+@pytest.mark.parametrize("offers", [True, False])
+async def test_option_stays(network: Network, trickle: bool, offers: bool) -> None:
+    """
+    The option of a generation stays what it was, also where a section is added, and is
+    another one only with the next restart.
+    """
+    # RFC 8839 section 4.4.1.2.1
+    option = "a=ice-options:trickle"
+    configuration = RTCConfiguration(iceServers=[], iceTrickle=trickle)
+    async with peers(network, configuration=configuration) as (offerer, answerer):
+        channel = offerer.createDataChannel("test")
+        offerer.on("icecandidate", answerer.addIceCandidate)
+        answerer.on("icecandidate", offerer.addIceCandidate)
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
+        changed = offerer if offers else answerer
+        changed.setConfiguration(
+            RTCConfiguration(iceServers=[], iceTrickle=not trickle)
+        )
+        for restarts in (False, True, False):
+            offerer.addTransceiver("audio")
+            if restarts:
+                offerer.restartIce()
+            said = (await negotiate(offerer, answerer))[0 if offers else 1].sdp
+            sections = said.count("m=")
+            assert sections >= 2
+            trickle = not trickle if restarts else trickle
+            assert said.count(option) == (sections if trickle else 0)
+            await until(lambda: changed.iceConnectionState == "completed")
 
 
 @pytest.mark.parametrize("value", ["yes", 1, None])

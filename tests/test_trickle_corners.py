@@ -220,6 +220,38 @@ async def test_null_before_the_answer(network: Network) -> None:
         await until(lambda: call.bob.iceConnectionState == "completed", timeout=60)
 
 
+@pytest.mark.parametrize("named", [True, False])
+async def test_late_null(network: Network, named: bool) -> None:
+    """
+    A null of the generation before which comes after the answer ends nothing, and is
+    not taken for the end of a peer whose ends have names.
+    """
+    async with trickling(network) as (call, channel):
+        call.passes = lambda x: named or (x is not None and bool(x.candidate))
+        await call.negotiate(call.alice)
+        await until(lambda: channel.readyState == "open")
+        await asyncio.sleep(5)
+        call.passes = lambda x: x is not None and bool(x.candidate)
+        call.alice.restartIce()
+        await call.negotiate(call.alice)
+        await asyncio.sleep(0.1)
+        await call.alice.addIceCandidate(None)
+        await asyncio.sleep(0.1)
+        assert "a=end-of-candidates" not in call.alice.remoteDescription.sdp
+        # Others would never be completed.
+        state = "connected" if named else "completed"
+        assert call.alice.iceConnectionState == state
+        name = ufrag_of(call.bob.localDescription)
+        await call.alice.addIceCandidate(candidate(1, name))
+        await call.alice.addIceCandidate(
+            RTCIceCandidate.fromJSON(
+                {"candidate": "", "sdpMid": "0", "usernameFragment": name}
+            )
+        )
+        assert "a=end-of-candidates" in call.alice.remoteDescription.sdp
+        assert call.alice.iceConnectionState == "completed"
+
+
 async def test_switched_off_before_the_answer(network: Network) -> None:
     """
     A first connection fails, also if trickle was on when the offer came, and is off

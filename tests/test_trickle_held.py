@@ -3,7 +3,10 @@ Candidates which overtake the description of their generation, or come too late.
 """
 
 import asyncio
+import itertools
 import logging
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,15 +18,37 @@ from aiortc_restart import RTCIceCandidate, RTCPeerConnection
 from aiortc_restart.ice.connection import MAX_REMOTE_CANDIDATES
 from aiortc_restart.negotiation.held import HOLDING_TIME, MAX_HELD
 
-from .calls import ROLLBACK, answered, ice_transport, offered, peers, ufrag_of
+from .calls import ROLLBACK, answered, ice_transport, offered, path, peers, ufrag_of
 from .network import Datagram, Network, run
 from .test_add_ice_candidate import without_candidates
 from .test_held_candidates import candidate
 from .trickling import trickling
-from .utils import connected_pair, event, until
+from .utils import connected_pair, until
 
-DELAYS = st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0])
+DELAYS = st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0, 4.0])
+"How long candidates are on their way, in seconds."
+
+WAYS = st.sampled_from([0.0, 0.01, 0.1, 0.5])
+"How long descriptions are."
+
+THOUGHTS = st.sampled_from([0.0, 0.01, 0.5, 2.0])
+"How long an offer waits for its answer."
+
 ROUNDS = 3
+
+EARLY = {
+    "stable": "before its offer",
+    "have-local-offer": "before its answer",
+}
+"When a candidate overtakes its description, by the signaling state."
+
+LATE = "between a restart's offer and answer, and of the generation before"
+"When a candidate which nobody knows yet is not of the latest generation."
+
+WINDOWS = (*EARLY.values(), LATE)
+
+OFTEN = 10
+"How many candidates have to arrive in each of the windows."
 
 
 def ports(pc: RTCPeerConnection) -> list[list[int]]:
@@ -169,41 +194,93 @@ async def test_rolled_back(network: Network) -> None:
 # Any order
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(
-    delays=st.lists(DELAYS, min_size=1, max_size=40),
-    copies=st.lists(st.integers(0, 2), min_size=1, max_size=10),
-    offerers=st.lists(st.integers(0, 1), min_size=ROUNDS, max_size=ROUNDS),
-    pause=st.sampled_from([0.0, 0.2, 1.0]),
-)
-def test_any_order(
-    delays: list[float], copies: list[int], offerers: list[int], pause: float
-) -> None:
+@dataclass
+class Turn:
     """
-    Whenever candidates arrive, and how often, the traffic of two generations never
-    mixes: each check goes from a socket of the generation that it names to one of the
-    same generation.
+    A negotiation, and how long its steps take, in seconds.
     """
-    run(restarts, delays, copies, offerers, pause)
+
+    offerer: int
+    offer: float
+    "How long the offer is on its way."
+
+    thought: float
+    "How long the peer has the offer before it answers."
+
+    answer: float
+    "How long the answer is on its way."
+
+    pause: float | None = 0.0
+    """
+    How long nothing is negotiated when both peers send on the new path. `None` if that
+    is not waited for.
+    """
 
 
-async def restarts(
-    network: Network,
-    delays: list[float],
-    copies: list[int],
-    offerers: list[int],
-    pause: float,
-) -> None:
+def turns() -> st.SearchStrategy[Turn]:
+    pause = st.sampled_from([0.0, 0.2, 1.0, None, None])
+    return st.builds(Turn, st.integers(0, 1), WAYS, THOUGHTS, WAYS, pause)
+
+
+def test_any_order() -> None:
+    """
+    Whenever descriptions and candidates arrive, and how often, the traffic of two
+    generations never mixes: each check goes from a socket of the generation that it
+    names to one of the same generation.
+    """
+    arrivals: Counter[str] = Counter()
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+    )
+    @given(
+        delays=st.lists(DELAYS, min_size=5, max_size=40),
+        copies=st.lists(st.integers(0, 2), min_size=1, max_size=10),
+        connection=st.builds(Turn, st.just(0), WAYS, THOUGHTS, WAYS),
+        restarts=st.lists(turns(), min_size=ROUNDS, max_size=ROUNDS),
+        end=st.builds(Turn, st.integers(0, 1), WAYS, THOUGHTS, WAYS),
+    )
+    def in_any_order(
+        delays: list[float],
+        copies: list[int],
+        connection: Turn,
+        restarts: list[Turn],
+        end: Turn,
+    ) -> None:
+        arrivals.update(run(negotiated, delays, copies, [connection, *restarts, end]))
+
+    in_any_order()
+    # Without them it would prove nothing.
+    assert [x for x in WINDOWS if arrivals[x] < OFTEN] == [], arrivals
+
+
+async def negotiated(
+    network: Network, delays: list[float], copies: list[int], turns: list[Turn]
+) -> Counter[str]:
+    """
+    Connect, restart some times, and return how often a candidate has arrived in each of
+    the windows.
+    """
     network.delay(0.01)
+    network.readdress("alice", "10.0.1.1", "10.0.1.2")
+    network.readdress("bob", "10.0.2.1", "10.0.2.2")
+    arrivals: Counter[str] = Counter()
     owners: dict[Any, str] = {}
     tasks: set[asyncio.Task[None]] = set()
+    late, more = itertools.cycle(delays), itertools.cycle(copies)
     async with trickling(network) as (call, channel):
         pcs = call.alice, call.bob
 
-        async def carry(pc: RTCPeerConnection, message: dict[str, Any]) -> None:
-            number = len(owners) + len(tasks)
-            for copy in range(1 + copies[number % len(copies)]):
-                await asyncio.sleep(delays[(number + copy) % len(delays)])
+        async def carry(pc: RTCPeerConnection, candidate: RTCIceCandidate) -> None:
+            for _ in range(1 + next(more)):
+                await asyncio.sleep(next(late))
+                if when := arrival(pc, candidate):
+                    arrivals[when] += 1
+                message = candidate.toJSON()
                 await pc.addIceCandidate(RTCIceCandidate.fromJSON(message))
 
         def note(other: RTCPeerConnection, x: RTCIceCandidate | None) -> None:
@@ -211,21 +288,19 @@ async def restarts(
             # 14).
             if x is not None and x.candidate:
                 owners[x.ip, x.port] = str(x.usernameFragment)
-                tasks.add(asyncio.create_task(carry(other, x.toJSON())))
+                tasks.add(asyncio.create_task(carry(other, x)))
 
         call.passes = lambda _: False
         for pc, other in zip(pcs, pcs[::-1], strict=True):
             pc.on("icecandidate", lambda x, y=other: note(y, x))
-        await call.negotiate(call.alice)
-        await until(lambda: channel.readyState == "open")
-        for number in offerers:
-            switching = asyncio.create_task(
-                event(ice_transport(pcs[number]), "selectedcandidatepairchange")
-            )
-            pcs[number].restartIce()
-            await call.negotiate(pcs[number])
-            await switching
-            await asyncio.sleep(pause)
+        for turn in turns:
+            offerer, answerer = pcs[turn.offerer], pcs[1 - turn.offerer]
+            offerer.restartIce()
+            await take(turn, offerer, answerer)
+            if turn.pause is not None:
+                await until(lambda: all(is_on_latest(x) for x in pcs))
+                await until(lambda: channel.readyState == "open")
+                await asyncio.sleep(turn.pause)
         await asyncio.wait(tasks)
         for task in tasks:
             task.result()
@@ -236,12 +311,55 @@ async def restarts(
             for x in generation.connection.remote_candidates:
                 assert owners[x.host, x.port] == remote
     found = [x for x in network.log if is_check(x)]
-    assert len(found) > 2 * (ROUNDS + 1)
+    assert len(found) > 2 * len(turns)
     for datagram in found:
         assert datagram.message is not None
         remote, _, local = datagram.message.attributes["USERNAME"].partition(":")
         assert owners[datagram.source] == local
         assert owners[datagram.destination] == remote
+    return arrivals
+
+
+async def take(
+    turn: Turn, offerer: RTCPeerConnection, answerer: RTCPeerConnection
+) -> None:
+    await offerer.setLocalDescription()
+    offer = offerer.localDescription
+    await asyncio.sleep(turn.offer)
+    await answerer.setRemoteDescription(offer)
+    await asyncio.sleep(turn.thought)
+    await answerer.setLocalDescription()
+    answer = answerer.localDescription
+    await asyncio.sleep(turn.answer)
+    await offerer.setRemoteDescription(answer)
+
+
+def is_on_latest(pc: RTCPeerConnection) -> bool:
+    """
+    Whether a peer sends on a pair of the generation which was negotiated last.
+    """
+    transport = ice_transport(pc)
+    return transport.getSelectedCandidatePair() is not None and path(transport) == (
+        ufrag_of(pc.localDescription),
+        ufrag_of(pc.remoteDescription),
+    )
+
+
+def arrival(pc: RTCPeerConnection, candidate: RTCIceCandidate) -> str | None:
+    """
+    Return which of the windows a candidate arrives in, or `None`.
+    """
+    name = str(candidate.usernameFragment)
+    current, pending = pc.currentRemoteDescription, pc.pendingRemoteDescription
+    described = [ufrag_of(x) for x in (current, pending) if x is not None]
+    if name not in described:
+        retired = pc._held_candidates.is_retired(name, None)
+        return None if retired else EARLY[pc.signalingState]
+    is_new = (
+        f" {candidate.ip} {candidate.port} " not in current.sdp if current else False
+    )
+    is_old = pending is not None and name == described[0] != described[-1]
+    return LATE if is_old and is_new else None
 
 
 def is_check(datagram: Datagram) -> bool:

@@ -11,6 +11,7 @@ from .requirements import PRIVATE_NAMES, check_requirements, missing_names
 check_requirements()
 
 from .connection import RTCPeerConnection  # noqa: E402 - only where the base fits
+from .dtls import RTCDtlsTransport  # noqa: E402
 from .emitter import Emitter  # noqa: E402
 from .ice import (  # noqa: E402
     Connection,
@@ -25,7 +26,6 @@ from .media import (  # noqa: E402
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
-    RTCDtlsTransport,
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
@@ -33,6 +33,7 @@ from .media import (  # noqa: E402
     end_track,
     has_preferred_codecs,
     is_bundled,
+    kind_of,
     mline_index,
     role_kept,
     send_keyframe,
@@ -68,6 +69,7 @@ __all__ = [
     "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
+    "kind_of",
     "missing_names",
     "mline_index",
     "random_ice_string",

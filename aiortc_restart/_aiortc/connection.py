@@ -1,19 +1,20 @@
 import asyncio
 import types
-from collections.abc import Callable, Container, Coroutine, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiortc
 import aiortc.sdp
 
+from .dtls import RTCDtlsTransport
 from .emitter import Emitter
 from .ice import RTCIceTransport
 from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
-    RTCDtlsTransport,
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
@@ -192,7 +193,10 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         peer's. :meth:`_show_hidden` undoes it.
         """
         self._complete = self.__transceivers
-        self.__transceivers = [x for x in self._complete if not is_gone(x)]
+        # It takes the first that fits, which one without an m-section always does.
+        self.__transceivers = sorted(
+            (x for x in self._complete if not is_gone(x)), key=lambda x: x.mid is None
+        )
 
     def _hide_unoffered(self) -> None:
         """
@@ -251,35 +255,26 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     # The last stable state
 
-    def _restore(self, saved: SavedConnection, kept: Container[Endpoint]) -> Undone:
+    def _restore(
+        self,
+        saved: SavedConnection,
+        kept: Container[Endpoint],
+        again: "Mapping[Endpoint, aiortc.MediaStreamTrack | None] | None" = None,
+    ) -> Undone:
         """
         Put everything that descriptions change back to what it was.
 
         :param saved: What it was.
         :param kept: What the application has made or taken into use.
+        :param again: What keeps the m-section which it has, and with which remote
+                      track, as another description is about to describe it.
         """
-        undone = Undone()
-        for transceiver in list(self.__transceivers):
-            track = transceiver.receiver.track
-            known = saved.transceivers.get(transceiver)
-            if known is None and not (transceiver in kept or transceiver.sender.track):
-                self.__transceivers.remove(transceiver)
-                undone.transceivers.append(transceiver)
-            restore_transceiver(transceiver, known or self._as_made(transceiver))
-            if track is not None and track is not transceiver.receiver.track:
-                undone.tracks.append(track)
-        if self.__sctp is not None:
-            if saved.sctp is not None:
-                restore_sctp(*saved.sctp)
-            elif self.__sctp in kept:
-                transport, bundled = self._origins[self.__sctp]
-                restore_sctp(self.__sctp, SavedSctp(bundled, None, transport))
-            else:
-                self.__sctp = None
+        again = again or {}
+        undone = self._restore_transceivers(saved, kept, again)
+        self._restore_sctp(saved, kept, again)
         self._sctpLegacySdp = saved.legacy_sctp
         self.__remoteDtls = saved.remote_dtls.copy()
         self.__remoteIce = saved.remote_ice.copy()
-        self.__sctp_mline_index = saved.sctp_mline_index
         self.__sctpRemoteCaps, self.__sctpRemotePort = saved.sctp_remote
         self.__seenMids = saved.seen_mids.copy()
         self._set_pending_descriptions(saved.pending_local, saved.pending_remote)
@@ -290,6 +285,58 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             restore_transport(
                 dtls, saved.transports.get(dtls, SavedTransport("auto", False, False))
             )
+        return undone
+
+    def _restore_sctp(
+        self,
+        saved: SavedConnection,
+        kept: Container[Endpoint],
+        again: Container[Endpoint],
+    ) -> None:
+        sctp = self.__sctp
+        if sctp is None or sctp not in again:
+            self.__sctp_mline_index = saved.sctp_mline_index
+        if saved.sctp is not None:
+            self.__sctp = saved.sctp[0]
+            restore_sctp(*saved.sctp)
+        elif sctp is not None and (sctp in kept or sctp in again):
+            transport, bundled = self._origins[sctp]
+            mid = sctp.mid if sctp in again else None
+            restore_sctp(sctp, SavedSctp(bundled, mid, transport))
+        else:
+            self.__sctp = None
+
+    def _restore_transceivers(
+        self,
+        saved: SavedConnection,
+        kept: Container[Endpoint],
+        again: "Mapping[Endpoint, aiortc.MediaStreamTrack | None]",
+    ) -> Undone:
+        undone = Undone()
+        for transceiver in list(self.__transceivers):
+            track = transceiver.receiver.track
+            known = saved.transceivers.get(transceiver)
+            state = known or self._as_made(transceiver)
+            if transceiver in again:
+                state = replace(
+                    state,
+                    mid=transceiver.mid,
+                    mline_index=transceiver._get_mline_index(),
+                    track=state.track or again[transceiver],
+                )
+            elif known is None and not (
+                transceiver in kept or transceiver.sender.track
+            ):
+                self.__transceivers.remove(transceiver)
+                undone.transceivers.append(transceiver)
+            restore_transceiver(transceiver, state)
+            if track is not None and track is not transceiver.receiver.track:
+                undone.tracks.append(track)
+        # Some may have been taken out for a description which has failed since.
+        for transceiver, state in saved.transceivers.items():
+            if transceiver not in self.__transceivers:
+                restore_transceiver(transceiver, state)
+        self.__transceivers = _merge(list(saved.transceivers), self.__transceivers)
         return undone
 
     def _save(self) -> SavedConnection:
@@ -343,6 +390,15 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self.__dtlsTransports = used
         self.__iceTransports = {x.transport for x in used}
         self._update_states()
+
+    def _let_go_of_sctp(self) -> None:
+        """
+        Do without the SCTP transport, which no description has.
+        """
+        if self.__sctp is not None and self.__sctp.mid is None:
+            self.__sctp = None
+            self._show_owners()
+            self._keep_used_transports()
 
     def _useful_transports(self, negotiating: bool) -> set[aiortc.RTCDtlsTransport]:
         """

@@ -9,7 +9,7 @@ import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
 
-from .._servers import IceServer, usable_servers
+from .._servers import IceServer, all_servers
 from .emitter import Emitter
 
 GatheringOptions = tuple[aioice.TransportPolicy, tuple[IceServer, ...]]
@@ -118,6 +118,10 @@ class Connection(aioice.Connection):
         if self._early_checks_done:
             self._check_periodic()
 
+    def _prune_components(self) -> None:
+        # Of the only component, the peer's candidate may yet be learned from a check.
+        pass
+
     @property
     def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY
@@ -176,7 +180,7 @@ class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
         if servers is None:
             servers = self.getDefaultIceServers()
         policies = aiortc.rtcicetransport.ICE_TRANSPORT_POLICIES
-        return policies[self._ice_transport_policy], usable_servers(servers)
+        return policies[self._ice_transport_policy], all_servers(servers)
 
     def _set_state(self, state: str) -> None:
         if state != self.state:
@@ -196,11 +200,19 @@ class RTCIceTransport(Emitter, aiortc.RTCIceTransport):
         (webrtc-pc #dom-rtcicetransport-onstatechange).
         """
 
-    def _set_state(self, state: str) -> None:
-        if state == self.__state:
-            return
+    def _set_state(self, state: str, pair_changed: bool = False) -> None:
+        """
+        Set the state, and tell of what has changed when all has.
+
+        :param pair_changed: Whether the selected pair is another one, too.
+        """
+        changed = state != self.__state
         self.__state = state
-        fire_events = self.state_changed()
+        fire_events = self.state_changed() if changed else None
+        if pair_changed:
+            self.emit("selectedcandidatepairchange")
+        if fire_events is None:
+            return
         self.emit("statechange")
         fire_events()
         if state == "closed":

@@ -26,6 +26,14 @@ With how many packets missing a pause of that length is an outage, and not one o
 of a video which changes rarely.
 """
 
+UNPROVEN = 16384
+"""
+After how many packets without an answer of the peer a track pauses, or half as many
+more, as answers are looked for only when so many have been sent. A receiver that misses
+32768 decrypts nothing more (RFC 3711 section 3.3.1); the rest is for those which it had
+missed before, and for those of one picture.
+"""
+
 NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
 ]
@@ -35,16 +43,6 @@ Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 
 
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
-
-
-class RTCDtlsTransport(aiortc.RTCDtlsTransport):
-    """
-    The base's transport, which may be kept from stopping for a while.
-    """
-
-    async def stop(self) -> None:
-        if not getattr(self.transport, "held", False):
-            await super().stop()
 
 
 class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
@@ -169,20 +167,41 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
 class RTCRtpSender(aiortc.RTCRtpSender):
     """
-    The base's sender, which pauses while there is no path.
+    The base's sender, which pauses while there is no path, or one which probably leads
+    nowhere.
     """
+
+    _packets_looked = 0
+    "How many packets had been sent when the last proof was looked at."
+
+    _proof: tuple[int, int] | None = None
+    "The last proof that what is sent arrives."
 
     async def _next_encoded_frame(
         self, codec: aiortc.RTCRtpCodecParameters
     ) -> RTCEncodedFrame | None:
         # What cannot be sent is not encoded, and uses no sequence numbers: a receiver
         # that misses 32768 of them decrypts nothing more (RFC 3711 section 3.3.1).
-        if self.track is not None and not getattr(
-            self.transport.transport, "has_path", True
-        ):
+        if self.track is not None and not self._has_path():
             await self.track.recv()
             return None
         return await super()._next_encoded_frame(codec)
+
+    def _has_path(self) -> bool:
+        """
+        Whether what is sent arrives, as far as is known.
+        """
+        transport = self.transport.transport
+        unproven = self.__packet_count - self._packets_looked
+        if unproven >= UNPROVEN // 2:
+            proof = getattr(transport, "proof", None)
+            if proof is None or proof != self._proof:
+                self._proof, self._packets_looked = proof, self.__packet_count
+                unproven = 0
+            else:
+                # In a call which lives there is an answer before the rest is sent.
+                transport.ask()  # type: ignore[attr-defined]
+        return unproven < UNPROVEN and getattr(transport, "has_path", True)
 
 
 class RTCCertificate(aiortc.RTCCertificate):
@@ -229,6 +248,15 @@ def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     Whether a transceiver has been stopped, or is being stopped.
     """
     return isinstance(transceiver, RTCRtpTransceiver) and transceiver._stopping
+
+
+def kind_of(endpoint: "Endpoint") -> str:
+    """
+    Return the kind of the m-section that describes an endpoint.
+    """
+    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+        return endpoint.kind
+    return "application"
 
 
 def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:

@@ -19,7 +19,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_check_list _check_periodic "
         "_closing _components _early_checks _early_checks_done "
         "_local_candidates _local_candidates_end _nominated _nominating "
-        "_pair_remote_candidate _protocols _query_consent_task "
+        "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "
         "_remote_candidates_resolving _tie_breaker _transport_policy "
         "build_request check_complete check_incoming close connect "
@@ -37,13 +37,22 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aiortc.RTCIceTransport,
         "_RTCIceTransport__state _connection _recv _role_set _send".split(),
     ),
-    (aiortc.RTCDtlsTransport, ["_role", "_set_role"]),
+    (
+        aiortc.RTCDtlsTransport,
+        "_RTCDtlsTransport__rx_packets _RTCDtlsTransport__tx_bytes "
+        "_RTCDtlsTransport__tx_packets _role _send_data _set_role _ssl _state "
+        "_write_ssl".split(),
+    ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
         "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
         "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
-    (aiortc.RTCRtpSender, ["_enabled", "_next_encoded_frame", "_send_keyframe"]),
+    (
+        aiortc.RTCRtpSender,
+        "_RTCRtpSender__packet_count _enabled _next_encoded_frame "
+        "_send_keyframe".split(),
+    ),
     (
         aiortc.RTCRtpReceiver,
         "_RTCRtpReceiver__codecs _RTCRtpReceiver__jitter_buffer "
@@ -55,10 +64,14 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
-        "_bundled _cwnd _data_channel_flush _data_channel_queue _fast_recovery_exit "
-        "_flight_size_decrease _maybe_abandon _outbound_queue _partial_bytes_acked "
-        "_send_chunk _sent_queue _t3_cancel _t3_handle _t3_start _transmit "
-        "_update_advanced_peer_ack_point".split(),
+        "_association_state _bundled _cwnd _data_channel_flush _data_channel_queue "
+        "_fast_recovery_exit _flight_size_decrease _init _local_port _maybe_abandon "
+        "_outbound_queue _partial_bytes_acked _receive_chunk _reconfig_failures "
+        "_reconfig_in_progress _reconfig_request _reconfig_timer_cancel "
+        "_reconfig_timer_expired _reconfig_timer_start _remote_port _send_chunk "
+        "_send_reconfig_param _sent_queue _t1_cancel _t1_chunk _t1_expired "
+        "_t1_failures _t1_handle _t1_start _t3_cancel _t3_handle _t3_start "
+        "_transmit _update_advanced_peer_ack_point".split(),
     ),
     (
         aiortc.RTCPeerConnection,

@@ -1,14 +1,22 @@
+import asyncio
 from collections import deque
 
 import aiortc
 import aiortc.rtcsctptransport
 import OpenSSL.SSL
 from aiortc.rtcsctptransport import (
+    COOKIE_LIFETIME,
+    SCTP_CAUSE_STALE_COOKIE,
     SCTP_COMMON_HEADER_LENGTH,
     SCTP_MAX_PACKET_LENGTH,
     USERDATA_MAX_LENGTH,
     Chunk,
+    CookieAckChunk,
+    CookieEchoChunk,
     DataChunk,
+    ErrorChunk,
+    InitChunk,
+    serialize_packet,
 )
 
 RECOVERY_SSTHRESH = 128 * USERDATA_MAX_LENGTH
@@ -56,7 +64,11 @@ class Bundle(Chunk):
 
 class RTCSctpTransport(aiortc.RTCSctpTransport):
     """
-    The base's transport, which catches up after an outage.
+    The base's transport, which outlives an outage and catches up after it.
+
+    A request which cannot arrive is not counted against the peer: an association that
+    has been given up is lost for ever, and the path may come back. T3 has no limit in
+    the base, and T2 runs when the association is being closed.
 
     What has piled up is sent in full packets; the base sends a packet for each message,
     and walks through all that it has sent before each of them. Once the backlog is gone
@@ -66,6 +78,7 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
     _bundle: Bundle | None = None
     _catching_up = False
     _filling = False
+    _t1_time = 0.0
 
     def expect_overtaking(self) -> None:
         """
@@ -84,32 +97,14 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         :param certain: Whether it was lost. Otherwise what may not be sent again is
                         not given up.
         """
-        if not self._sent_queue and not self._data_channel_queue:
-            return
-        if self.state != "connected":
-            # What waits for the association has not been sent.
-            return
-        for chunk in self._sent_queue:
-            limited = chunk._max_retransmits is not None or chunk._expiry is not None
-            if limited and not certain:
-                continue
-            if not self._maybe_abandon(chunk):
-                chunk._retransmit = True
-            self._flight_size_decrease(chunk)
-        self._update_advanced_peer_ack_point()
-        self._t3_cancel()
-        # A new path begins with slow start, from its initial window (RFC 9260 section
-        # 7.2.1), not from the window that the outage has collapsed.
-        self._fast_recovery_exit = None
-        self._partial_bytes_acked = 0
-        self._cwnd = max(self._cwnd, 3 * USERDATA_MAX_LENGTH)
-        self._ssthresh = max(self._ssthresh, RECOVERY_SSTHRESH)
-        self._catching_up = True
         try:
-            await self._transmit()
-            if self._sent_queue and self._t3_handle is None:
-                self._t3_start()
-            await self._data_channel_flush()
+            await self._recover_setup()
+            # What waits for the association has not been sent.
+            if self.state == "connected":
+                if self._sent_queue or self._data_channel_queue:
+                    await self._recover_data(certain)
+                # A stream is reset when all of its data is there.
+                await self._recover_reconfig()
         except (ConnectionError, OpenSSL.SSL.Error):
             # DTLS was closed meanwhile, by either side.
             pass
@@ -132,13 +127,110 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         self._catching_up = self._catching_up and bool(self._outbound_queue)
         await super()._data_channel_flush()
 
+    @property
+    def _path_in_doubt(self) -> bool:
+        # The base's ICE transport, which cannot tell, ends with its path.
+        return bool(getattr(self.transport.transport, "path_in_doubt", bool)())
+
+    async def _receive_chunk(self, chunk: Chunk) -> None:
+        if (
+            isinstance(chunk, CookieEchoChunk)
+            and self._association_state == self.State.ESTABLISHED
+        ):
+            # Our acknowledgement was lost, and the cookie may be old by now: that of
+            # this association is not stale (RFC 9260 section 5.2.4). DTLS and the tag
+            # vouch for the peer.
+            await self._send_chunk(CookieAckChunk())
+        elif isinstance(chunk, ErrorChunk) and SCTP_CAUSE_STALE_COOKIE in [
+            cause for cause, _ in chunk.params
+        ]:
+            # The outage was longer than the cookie's life, so ask for another one (RFC
+            # 9260 section 5.2.6). If ours is new it was meant for the one before, and
+            # if not, T1 ends it.
+            age = asyncio.get_running_loop().time() - self._t1_time
+            if (
+                self._association_state == self.State.COOKIE_ECHOED
+                and age > COOKIE_LIFETIME / 2
+            ):
+                self._t1_cancel()
+                await self._init()
+        else:
+            await super()._receive_chunk(chunk)
+
+    def _reconfig_timer_expired(self) -> None:
+        # The base does not count it after "In progress" either.
+        if self._path_in_doubt and not self._reconfig_in_progress:
+            self._reconfig_failures -= 1
+        super()._reconfig_timer_expired()
+
+    async def _recover_data(self, certain: bool) -> None:
+        for chunk in self._sent_queue:
+            limited = chunk._max_retransmits is not None or chunk._expiry is not None
+            if limited and not certain:
+                continue
+            if not self._maybe_abandon(chunk):
+                chunk._retransmit = True
+            self._flight_size_decrease(chunk)
+        self._update_advanced_peer_ack_point()
+        self._t3_cancel()
+        # A new path begins with slow start, from its initial window (RFC 9260 section
+        # 7.2.1), not from the window that the outage has collapsed.
+        self._fast_recovery_exit = None
+        self._partial_bytes_acked = 0
+        self._cwnd = max(self._cwnd, 3 * USERDATA_MAX_LENGTH)
+        self._ssthresh = max(self._ssthresh, RECOVERY_SSTHRESH)
+        self._catching_up = True
+        await self._transmit()
+        if self._sent_queue and self._t3_handle is None:
+            self._t3_start()
+        await self._data_channel_flush()
+
+    async def _recover_reconfig(self) -> None:
+        """
+        Send again the request to reset streams that is not answered yet.
+        """
+        request = self._reconfig_request
+        if request is not None:
+            self._reconfig_timer_cancel()
+            self._reconfig_timer_start()
+            await self._send_reconfig_param(request)
+
+    async def _recover_setup(self) -> None:
+        """
+        Send again the INIT or COOKIE ECHO that is not answered yet.
+        """
+        chunk = self._t1_chunk
+        if chunk is not None and self._t1_handle is not None:
+            # The cookie is as old as it was.
+            began = self._t1_time
+            self._t1_cancel()
+            self._t1_start(chunk)
+            self._t1_time = began
+            await self._send_chunk(chunk)
+
     async def _send_chunk(self, chunk: Chunk) -> None:
-        if self._bundle is None or not isinstance(chunk, DataChunk):
+        if isinstance(chunk, InitChunk):
+            assert self._remote_port is not None
+            # The base would send the tag of an INIT that has come meanwhile, and no
+            # peer takes it (RFC 9260 section 8.5.1).
+            await self.transport._send_data(
+                serialize_packet(self._local_port, self._remote_port, 0, chunk)
+            )
+        elif self._bundle is None or not isinstance(chunk, DataChunk):
             await super()._send_chunk(chunk)
         elif not self._bundle.add(chunk):
             full, self._bundle = self._bundle, Bundle()
             self._bundle.add(chunk)
             await super()._send_chunk(full)
+
+    def _t1_expired(self) -> None:
+        if self._path_in_doubt:
+            self._t1_failures -= 1
+        super()._t1_expired()
+
+    def _t1_start(self, chunk: Chunk) -> None:
+        self._t1_time = asyncio.get_running_loop().time()
+        super()._t1_start(chunk)
 
     async def _transmit(self) -> None:
         if self._filling:

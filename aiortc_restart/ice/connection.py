@@ -1,8 +1,11 @@
 import asyncio
+import ipaddress
+import logging
 from typing import Any, Protocol
 
 import aioice
 import aioice.ice
+import aioice.mdns
 import aioice.stun
 from aioice.candidate import candidate_priority
 
@@ -15,9 +18,18 @@ from .inbox import Inbox
 from .path import PathConnection
 from .stun import Address, StunProtocol
 
+logger = logging.getLogger(__name__)
+
+# The only one there is, as RTCP has none of its own (RFC 5761).
+COMPONENT = 1
+
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
 MAX_REMOTE_CANDIDATES = 100
+
+# How many pairs of candidates are checked at most (RFC 8445 section 6.1.2.5): the peer
+# chooses whom the checks are sent to.
+MAX_PAIRS = 100
 
 # How many nominations may wait for their answers: as many as may wait for ours in the
 # base.
@@ -94,17 +106,32 @@ class Connection(PathConnection):
         self._late_answers: dict[tuple[bytes, Address], LateAnswer] | None = {}
         "`None` when no answer is late any more."
         self._late_answer_timer: asyncio.TimerHandle | None = None
+        self._resolving: set[tuple[str, int, str]] = set()
+        "The peer's candidates whose names are being resolved."
         self._servers: tuple[IceServer, ...] = ()
+        self._triggering: tuple[aioice.ice.StunProtocol, Address] | None = None
+        "By which socket the check has come which is being handled, and from where."
 
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
+        if remote_candidate is not None and remote_candidate.component != COMPONENT:
+            # To the base, a check from there would be a programming error.
+            logger.debug(
+                "Connection(%s) x remote candidate of component %d",
+                self.local_username,
+                remote_candidate.component,
+            )
+            return
         if remote_candidate is None or (
             self._remotes_expected < MAX_REMOTE_CANDIDATES
             # asyncio closes a socket which is asked to send to another port.
             and 0 < remote_candidate.port < 65536
         ):
-            await super().add_remote_candidate(remote_candidate)
+            if remote_candidate and aioice.mdns.is_mdns_hostname(remote_candidate.host):
+                await self._add_named_candidate(remote_candidate)
+            else:
+                await super().add_remote_candidate(remote_candidate)
             self._check_new_pairs()
 
     def abort_gathering(self) -> None:
@@ -174,7 +201,11 @@ class Connection(PathConnection):
         pair = self.selected_pair
         if pair and pair.protocol is protocol and pair.remote_addr == addr:
             self._hear()
-        super().check_incoming(message, addr, protocol)
+        self._triggering = protocol, addr
+        try:
+            super().check_incoming(message, addr, protocol)
+        finally:
+            self._triggering = None
         left = self._left_pair
         if (
             left is not None
@@ -227,8 +258,17 @@ class Connection(PathConnection):
         if self.observer is not None:
             self.observer.sockets_opened()
         if self._servers and not self._is_closing:
+            # With the policy `relay` there is no host candidate which would tell.
+            addresses = addresses or aioice.ice.get_host_addresses(
+                use_ipv4=True, use_ipv6=True
+            )
             self._gathering = Gathering(
-                self, component, self._servers, self._is_relay_only, timeout
+                self,
+                component,
+                self._servers,
+                self._is_relay_only,
+                {ipaddress.ip_address(x).version for x in addresses},
+                timeout,
             )
             await self._gathering.run(sockets)
             self._gathering = None
@@ -264,6 +304,7 @@ class Connection(PathConnection):
 
     def sort_check_list(self) -> None:
         super().sort_check_list()
+        self._drop_excess_pairs()
         if self.dead_path is not None:
             # One pair is checked at a time, so what leads the same way comes later,
             # whatever its priority.
@@ -285,7 +326,8 @@ class Connection(PathConnection):
         Gather with these servers, and by this policy.
         """
         self._servers = servers
-        self._set_policy(policy, next((x for x in servers if x.scheme != "stun"), None))
+        relays = (x for x in servers if x.obstacle is None and x.scheme != "stun")
+        self._set_policy(policy, next(relays, None))
 
     def withholds(
         self,
@@ -339,10 +381,42 @@ class Connection(PathConnection):
 
     # Private
 
+    async def _add_named_candidate(self, candidate: aioice.Candidate) -> None:
+        """
+        Add a candidate whose name has to be resolved, unless that is being done or has
+        been: to the base, it is another one as long as it has no address.
+        """
+        socket = _socket(candidate)
+        if socket in self._resolving or socket in map(_socket, self.remote_candidates):
+            return
+        self._resolving.add(socket)
+        try:
+            await super().add_remote_candidate(candidate)
+        finally:
+            self._resolving.remove(socket)
+
     def _check_new_pairs(self) -> None:
         # The base looks for them at its pace only.
         if asyncio.get_running_loop().time() >= self._last_check + PACING:
             self._check_next()
+
+    def _drop_excess_pairs(self) -> None:
+        """
+        Drop the pairs of the lowest priority of which there are too many. Those which
+        have been checked count, and stay, as does the one that a check of the peer's
+        has brought (RFC 8445 section 7.3.1.4).
+        """
+        excess = len(self._pairs) - MAX_PAIRS
+        if excess > 0:
+            droppable = [
+                x
+                for x in self._pairs
+                if x.state in (x.State.FROZEN, x.State.WAITING)
+                and x.task is None
+                and (x.protocol, x.remote_addr) != self._triggering
+            ]
+            for pair in droppable[-excess:]:
+                self._pairs.remove(pair)
 
     def _forget_first_pair(self) -> None:
         if self._first_pair is not None:
@@ -389,3 +463,7 @@ class Connection(PathConnection):
     def _tell_if_selected(self) -> None:
         if self.selected_pair is not None and self.observer is not None:
             self.observer.pair_selected()
+
+
+def _socket(candidate: aioice.Candidate) -> tuple[str, int, str]:
+    return candidate.host, candidate.port, candidate.transport

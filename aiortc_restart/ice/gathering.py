@@ -60,7 +60,8 @@ class Gathering:
     :param component: The component of the candidates.
     :param servers: Whom to ask.
     :param hide_related_address: Whether nothing but relayed addresses may be seen.
-    :param timeout: How long each of them has to answer, in seconds.
+    :param versions: The IP versions which this host has.
+    :param timeout: How long all of them have to answer, in seconds from now.
     """
 
     def __init__(
@@ -69,25 +70,32 @@ class Gathering:
         component: int,
         servers: Sequence[IceServer],
         hide_related_address: bool,
+        versions: set[int],
         timeout: float,
     ) -> None:
+        self._aborted = False
         self._component = component
+        self._deadline = asyncio.get_running_loop().time() + timeout
         self._hide_related_address = hide_related_address
         self._observer = observer
+        self._obstructed = [x for x in servers if x.obstacle is not None]
         self._questions = Tasks("gathering")
         self._relays = Tasks("gathering")
-        self._stun = [x for x in servers if x.scheme == "stun"]
+        possible = [x for x in servers if x.obstacle is None]
+        self._stun = [x for x in possible if x.scheme == "stun"]
         self._timeout = timeout
         self._turn = sorted(
-            (x for x in servers if x.scheme != "stun"),
+            (x for x in possible if x.scheme != "stun"),
             key=lambda x: TURN_RANKS[x.scheme, x.transport],
         )
+        self._versions = versions
 
     def abort(self) -> None:
         """
         Ask no more. What a TURN server has been asked for still comes, within its time,
         to be given back.
         """
+        self._aborted = True
         self._questions.cancel_soon()
 
     async def run(self, sockets: Sequence[StunProtocol]) -> None:
@@ -96,16 +104,16 @@ class Gathering:
 
         :param sockets: Those of the host candidates.
         """
+        for server in self._obstructed:
+            # Without a socket no STUN server would be asked either.
+            if sockets or server.scheme.startswith("turn"):
+                self._tell_obstructed(server)
         for i, server in enumerate(self._stun if sockets else []):
             self._questions.create(
                 self._ask_from_all(sockets, server, i), f"ask {server.url}"
             )
         for i, server in enumerate(self._turn):
-            question = functools.partial(self._ask_turn, server, i)
-            self._relays.create(
-                self._ask(server, question, self._observer.server_failed),
-                f"ask {server.url}",
-            )
+            self._relays.create(self._ask_over_all(server, i), f"ask {server.url}")
         try:
             await self._questions.join()
             await self._relays.join()
@@ -118,24 +126,23 @@ class Gathering:
         self,
         server: IceServer,
         question: Callable[[], Awaitable[None]],
-        unreachable: Callable[[RTCPeerConnectionIceErrorEvent], None],
+        failed: Callable[[RTCPeerConnectionIceErrorEvent], None],
         address: tuple[str, int] | None = None,
     ) -> None:
         """
-        Ask a server, and tell of it if there is no candidate.
+        Ask a server.
 
-        :param unreachable: Is told if it is because the server cannot be reached.
+        :param failed: Is told if that gives nothing.
         :param address: The local address, if it is known.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(self._deadline):
                 await question()
         except Exception as exc:
             code, text = self._reason(exc)
             logger.info("%s gives no candidate: %d %s", server.url, code, text)
             host, port = address or (None, None)
-            tell = unreachable if code == UNREACHABLE else self._observer.server_failed
-            tell(RTCPeerConnectionIceErrorEvent(host, port, server.url, code, text))
+            failed(RTCPeerConnectionIceErrorEvent(host, port, server.url, code, text))
 
     async def _ask_from_all(
         self, sockets: Sequence[StunProtocol], server: IceServer, rank: int
@@ -150,6 +157,13 @@ class Gathering:
         lookup = asyncio.ensure_future(resolve(server.host))
         lookup.add_done_callback(lambda x: x.cancelled() or x.exception())
         failures: list[RTCPeerConnectionIceErrorEvent] = []
+
+        def failed(event: RTCPeerConnectionIceErrorEvent) -> None:
+            if event.errorCode == UNREACHABLE:
+                failures.append(event)
+            else:
+                self._observer.server_failed(event)
+
         questions = []
         for i, protocol in enumerate(sockets):
             number = i * len(self._stun) + rank
@@ -158,7 +172,7 @@ class Gathering:
             )
             base = protocol.local_candidate
             address = base.host, base.port
-            questions.append(self._ask(server, question, failures.append, address))
+            questions.append(self._ask(server, question, failed, address))
         try:
             await asyncio.gather(*questions)
         finally:
@@ -167,6 +181,35 @@ class Gathering:
         if len(failures) == len(sockets):
             # Who has waited for an answer says more than who could not ask.
             self._observer.server_failed(failures[-1])
+
+    async def _ask_over_all(self, server: IceServer, rank: int) -> None:
+        """
+        Ask a TURN server over each IP version. That there is no candidate is told once,
+        and only if that is so over each of them.
+
+        :param rank: Its place among the servers.
+        """
+        failures: list[RTCPeerConnectionIceErrorEvent] = []
+        hosts: list[str] = []
+
+        async def look_up() -> None:
+            hosts.extend(await self._relay_hosts(server))
+
+        await self._ask(server, look_up, failures.append)
+        if self._aborted:
+            return
+        questions = [
+            functools.partial(self._ask_turn, server, x, i + len(VERSIONS) * rank)
+            for i, x in enumerate(hosts)
+        ]
+        await asyncio.gather(
+            *(self._ask(server, x, failures.append) for x in questions)
+        )
+        if len(failures) == max(1, len(hosts)):
+            # Who has answered says more than who has not.
+            self._observer.server_failed(
+                max(failures[::-1], key=lambda x: x.errorCode != UNREACHABLE)
+            )
 
     async def _ask_stun(
         self,
@@ -206,12 +249,12 @@ class Gathering:
             )
         )
 
-    async def _ask_turn(self, server: IceServer, number: int) -> None:
+    async def _ask_turn(self, server: IceServer, host: str, number: int) -> None:
         candidate, protocol = await aioice.ice.relayed_candidate(
             component=self._component,
             hide_related_address=self._hide_related_address,
             protocol_factory=self._observer.create_protocol,
-            turn_server=(server.host, server.port),
+            turn_server=(host, server.port),
             turn_username=server.username,
             turn_password=server.credential,
             turn_ssl=server.scheme == "turns",
@@ -219,7 +262,7 @@ class Gathering:
         )
         candidate.priority = self._priority("relay", number)
         if number:
-            source = f"{candidate.host}|{server.url}"
+            source = f"{candidate.host}|{server.url}|{host}"
             candidate.foundation = candidate_foundation("relay", "udp", source)
         self._observer.relay_found(candidate, protocol)
 
@@ -240,6 +283,25 @@ class Gathering:
         if isinstance(exc, TimeoutError | aioice.stun.TransactionTimeout):
             return UNREACHABLE, f"There was no answer within {self._timeout:g} seconds"
         return UNREACHABLE, str(exc) or type(exc).__name__
+
+    async def _relay_hosts(self, server: IceServer) -> list[str]:
+        """
+        Return the addresses at which a TURN server is to be asked.
+        """
+        if server.transport != "udp":
+            # A connection is tried at each address, and TLS checks the name.
+            return [server.host]
+        found = await resolve(server.host)
+        # Where there is no interface of its IP versions, the system knows best.
+        usable = [x for version, x in found.items() if version in self._versions]
+        return usable or list(found.values())
+
+    def _tell_obstructed(self, server: IceServer) -> None:
+        text = server.obstacle or ""
+        logger.info("%s gives no candidate: %s", server.url, text)
+        self._observer.server_failed(
+            RTCPeerConnectionIceErrorEvent(None, None, server.url, UNREACHABLE, text)
+        )
 
 
 async def resolve(host: str) -> dict[int, str]:

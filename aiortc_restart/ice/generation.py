@@ -78,6 +78,7 @@ class IceGeneration(GatheringGeneration):
         self._remote_candidates_end = False
         self._remote_candidates_known = False
         self._tasks = Tasks(f"{self!r}")
+        self._unknown_remote = self.remote_state
         connection.observer = self
 
     @property
@@ -211,6 +212,12 @@ class IceGeneration(GatheringGeneration):
             await self.connection.add_remote_candidate(None)
         self.remote_candidates_known()
 
+    def forget_remote(self) -> None:
+        """
+        Forget what descriptions have said of the peer, before the checks begin.
+        """
+        self.remote_state = self._unknown_remote
+
     def remote_candidates_known(self) -> None:
         """
         Take note that the peer is not expected to have more candidates. Should some
@@ -221,7 +228,7 @@ class IceGeneration(GatheringGeneration):
 
     def ask(self) -> None:
         """
-        Ask whether its path, which is about to be left, still works.
+        Ask whether its path, which is in use, still works.
         """
         if self._liveness is not None:
             self.connection.probe()

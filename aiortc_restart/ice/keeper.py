@@ -87,6 +87,7 @@ class GenerationKeeper(BaseIceTransport):
         self._selected: RTCIceCandidatePair | None = None
         self._selected_pair: aioice.ice.CandidatePair | None = None
         self._start_settled = asyncio.Event()
+        self._switches = 0
         self._tie_breaker = self._current.connection.tie_breaker
 
         # The base's were bound to one connection.
@@ -113,6 +114,16 @@ class GenerationKeeper(BaseIceTransport):
         return self._active is not None and not self._active.lost
 
     @property
+    def proof(self) -> tuple[int, int] | None:
+        """
+        What becomes another with each proof that what is sent reaches the peer, or
+        `None`.
+        """
+        if self._active is None:
+            return None
+        return self._switches, self._active.connection.answers
+
+    @property
     def state(self) -> str:
         """
         The current state of the ICE transport (webrtc-pc #dom-rtcicetransportstate).
@@ -124,11 +135,18 @@ class GenerationKeeper(BaseIceTransport):
         """
         return super().state
 
+    def ask(self) -> None:
+        """
+        Ask the peer whether what is sent arrives, unless it has been asked already.
+        """
+        if self._active is not None and not self._active.connection.asking:
+            self._active.ask()
+
     # GenerationOwner
 
     def generation_changed(self, generation: IceGeneration) -> None:
         if generation is self._active:
-            self._update_selected_pair()
+            self._update_state()
         elif generation is self._current and generation.selectable:
             self._switch(generation)
 
@@ -266,36 +284,41 @@ class GenerationKeeper(BaseIceTransport):
         Send on a generation from now on. There is no `await` in it.
         """
         previous, self._active = self._active, generation
+        self._switches += 1
         self._connection = generation.connection
         self._send = generation.connection.send
         generation.use(self._disconnected_timeout)
         recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
-        self._update_selected_pair()
         self._update_state()
         if recovered:
             self.emit("recovered")
 
-    def _update_selected_pair(self) -> None:
-        assert self._active is not None
-        pair = self._active.connection.selected_pair
-        if pair is not None and pair is not self._selected_pair:
-            self._selected_pair = pair
-            self._selected = RTCIceCandidatePair(
-                local=candidate_from_aioice(pair.local_candidate, self._active.local),
-                remote=candidate_from_aioice(
-                    pair.remote_candidate, self._active.remote
-                ),
-            )
-            self.emit("selectedcandidatepairchange")
+    def _update_selected_pair(self) -> bool:
+        """
+        Look which pair is selected, and tell whether it is another one.
+        """
+        active = self._active
+        pair = active.connection.selected_pair if active is not None else None
+        if active is None or pair is None or pair is self._selected_pair:
+            return False
+        self._selected_pair = pair
+        self._selected = RTCIceCandidatePair(
+            local=candidate_from_aioice(pair.local_candidate, active.local),
+            remote=candidate_from_aioice(pair.remote_candidate, active.remote),
+        )
+        return True
 
     def _update_state(self) -> None:
         """
-        Compute the state (webrtc-pc #dom-rtcicetransportstate).
+        Compute the state (webrtc-pc #dom-rtcicetransportstate), and tell of what has
+        changed, the selected pair first (webrtc-pc
+        #dom-rtcicetransport-onselectedcandidatepairchange).
         """
         if self.state == "closed":
             return
+        pair_changed = self._update_selected_pair()
         restarting = (
             self._current is not self._active
             and self._current.started
@@ -319,6 +342,6 @@ class GenerationKeeper(BaseIceTransport):
             self._start_settled.clear()
         if state != self.state:
             logger.debug("RTCIceTransport(%s) - %s -> %s", self.role, self.state, state)
-            self._set_state(state)
+        self._set_state(state, pair_changed)
         if state not in ("new", "checking"):
             self._start_settled.set()

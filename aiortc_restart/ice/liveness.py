@@ -35,9 +35,9 @@ class Liveness:
     """
     Watches whether the selected pair of a connection is alive.
 
-    Nothing is done but count datagrams. When they stop, or a request is not answered,
-    the pair is in doubt and is probed until it answers, so that a pair on which the
-    peer has nothing to say is not taken for a dead one.
+    Nothing is done but look now and then whether something comes. When nothing does, or
+    a request is not answered, the pair is in doubt and is probed until it answers, so
+    that a pair on which the peer has nothing to say is not taken for a dead one.
 
     :param connection: The connection, which has a selected pair.
     :param observer: Who is told.
@@ -62,11 +62,12 @@ class Liveness:
         self.set_timeout(timeout)
         # Data is the last thing that has come: more of it is expected soon.
         self._busy = False
-        self._data = connection.data_count
+        self._data = connection.data_signs
         self._due = self._probe_due = self._quiet_since = self._loop.time()
         self._signs = connection.signs
         self._timer: asyncio.TimerHandle | None = None
         connection.listener = self
+        connection.listen(True)
         self._schedule()
 
     def set_timeout(self, timeout: float | None) -> None:
@@ -81,6 +82,7 @@ class Liveness:
         Watch no more.
         """
         self._connection.listener = None
+        self._connection.telling = False
         self._connection.listen(False)
         if self._timer is not None:
             self._timer.cancel()
@@ -104,7 +106,7 @@ class Liveness:
     def path_refused(self) -> None:
         # What still comes in does not change that nothing goes out.
         self._refused = self.outage = True
-        self._connection.listen(False)
+        self._connection.telling = False
         self._set_silent(True)
 
     # Private
@@ -113,11 +115,12 @@ class Liveness:
         """
         See what has come since the last time.
         """
-        data, signs = self._connection.data_count, self._connection.signs
+        data, signs = self._connection.data_signs, self._connection.signs
         if (data, signs) != (self._data, self._signs):
             self._busy = data != self._data
             self._data, self._signs = data, signs
             self._quiet_since = self._loop.time()
+        self._connection.listen(True)
 
     def _judge(self, now: float) -> None:
         quiet = now - self._quiet_since
@@ -127,10 +130,10 @@ class Liveness:
         if self._timeout is not None and quiet >= self._timeout:
             self._set_silent(True)
         if not (self.silent or overdue or quiet >= self._patience):
-            self._connection.listen(False)
+            self._connection.telling = False
         elif now >= self._probe_due:
             self._probe()
-            self._connection.listen(not self._refused)
+            self._connection.telling = not self._refused
 
     @property
     def _patience(self) -> float:

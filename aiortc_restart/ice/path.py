@@ -10,7 +10,7 @@ import aioice.stun
 from .. import _aiortc
 from .._consent import ConsentTimes
 from .inbox import Inbox, NewerInbox
-from .stun import Address, ConsentRequest
+from .stun import Address, ConsentRequest, StunProtocol
 
 # How long a request may wait for its response, in seconds, if the path has not proved
 # to be slower.
@@ -40,7 +40,7 @@ class PathListener(Protocol):
         """A request has been answered: the pair works both ways."""
 
     def path_heard(self) -> None:
-        """What :meth:`Connection.listen` waited for has come."""
+        """Something of the peer has come on the pair, which was waited for."""
 
     def path_refused(self) -> None:
         """The system does not send on the pair."""
@@ -59,20 +59,26 @@ class PathConnection(_aiortc.Connection):
         self, inbox: Inbox, consent: ConsentTimes, *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.answers = 0
+        "How many requests have been answered."
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
+        self.data_signs = 0
+        "How often data has come on the selected pair which was listened for."
         self.listener: PathListener | None = None
         self.round_trip = 0.0
         "About how long it takes to be answered on the selected pair, in seconds."
         self.signs = 0
         "How many valid checks and responses have come on the selected pair."
+        self.telling = False
+        "Whether the listener is told when the next sign of life has come."
         self._consent = consent
         self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
+        self._ear: StunProtocol | None = None
         self._inbox: Inbox | NewerInbox = inbox
         self._is_mute = False
-        self._listening = False
         self._messages = 0
         self._nominee: aioice.ice.CandidatePair | None = None
         self._probing = False
@@ -84,12 +90,12 @@ class PathConnection(_aiortc.Connection):
         """
         How long consent lasts after a response, in seconds.
         """
-        return self._consent.lifetime
+        return self._consent.lifetime(self.patience)
 
     @property
     def data_count(self) -> int:
         """
-        How many datagrams have come which are not STUN messages.
+        How many datagrams have come which are not STUN messages, whosever they are.
         """
         return self._deliveries - self._messages
 
@@ -148,6 +154,7 @@ class PathConnection(_aiortc.Connection):
         self._messages += 1
         if message.message_class == aioice.stun.Class.RESPONSE:
             now = asyncio.get_running_loop().time()
+            self.answers += 1
             self.consent_time = now
             # It is believed at once when it has grown, and else by and by.
             latest = now - request.sent_time
@@ -164,6 +171,12 @@ class PathConnection(_aiortc.Connection):
             self._forget_consent_request(request)
             self.switch_role("ICE-CONTROLLED" in request.message.attributes)
             self._request_consent(request.pair, repair=False)
+        elif message.error_code == 403:
+            # The peer revokes its consent (RFC 7675 section 5.2). To the observer it is
+            # as if the pair had no socket any more.
+            self._forget_consent_request(request)
+            if request.pair is self.selected_pair:
+                self.protocol_lost(request.pair.protocol)
 
     def consent_times_changed(self, before: float) -> None:
         """
@@ -184,6 +197,13 @@ class PathConnection(_aiortc.Connection):
         )
         self._consent_changed.set()
 
+    def data_heard(self) -> None:
+        """
+        Handle that data has come which was listened for.
+        """
+        self.data_signs += 1
+        self._tell()
+
     def data_received(self, data: bytes, component: int) -> None:
         self._deliveries += 1
         self._inbox.put(data)
@@ -203,15 +223,19 @@ class PathConnection(_aiortc.Connection):
 
     def listen(self, listening: bool) -> None:
         """
-        Tell the listener when the next valid datagram has come, or do not any more.
+        Count the next data which comes on the selected pair, or do not any more.
 
-        Nothing of it costs time where nobody listens, as long as data comes in.
+        It is for one datagram only, so that what comes after it costs no time. What
+        comes from elsewhere, and may be anybody's, does not count.
         """
-        self._listening = listening
-        if listening:
-            self.data_received = self._hear_data  # type: ignore[method-assign]
-        else:
-            vars(self).pop("data_received", None)
+        if self._ear is not None:
+            self._ear.listen(None)
+            self._ear = None
+        pair = self.selected_pair
+        if listening and pair is not None:
+            assert isinstance(pair.protocol, StunProtocol)
+            self._ear = pair.protocol
+            self._ear.listen(pair.remote_addr)
 
     def mute(self) -> None:
         """
@@ -338,16 +362,7 @@ class PathConnection(_aiortc.Connection):
 
     def _hear(self) -> None:
         self.signs += 1
-        if self._listening:
-            self.listen(False)
-            if self.listener is not None:
-                self.listener.path_heard()
-
-    def _hear_data(self, data: bytes, component: int) -> None:
-        # It stands in for data_received() as long as somebody listens.
-        self._hear()
-        self.signs -= 1
-        self.data_received(data, component)
+        self._tell()
 
     def _request_consent(
         self,
@@ -359,3 +374,9 @@ class PathConnection(_aiortc.Connection):
         pair.protocol.transactions[request.message.transaction_id] = request
         self._consent_requests.append(request)
         pair.protocol.send_stun(request.message, pair.remote_addr)
+
+    def _tell(self) -> None:
+        if self.telling:
+            self.telling = False
+            if self.listener is not None:
+                self.listener.path_heard()

@@ -1,5 +1,5 @@
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioice.ice
 import aioice.stun
@@ -21,6 +21,7 @@ class StunProtocol(aioice.ice.StunProtocol):
     # The base makes those of host candidates, without a constructor of ours.
     _asked: dict[asyncio.Future[None], Address] | None = None
     _destination: Address | None = None
+    _expected: Address | None = None
 
     async def ask(
         self, request: aioice.stun.Message, addr: Address
@@ -54,6 +55,18 @@ class StunProtocol(aioice.ice.StunProtocol):
                 refused.set_exception(exc)
         self.receiver.send_failed(self, exc)
 
+    def listen(self, addr: Address | None) -> None:
+        """
+        Tell the connection when the next data comes from an address, or do not.
+
+        Nothing of it costs time while nobody listens.
+        """
+        self._expected = addr
+        if addr is not None:
+            self.datagram_received = self._hear  # type: ignore[method-assign]
+        else:
+            vars(self).pop("datagram_received", None)
+
     def send_stun(self, message: aioice.stun.Message, addr: Address) -> None:
         if self.receiver.withholds(self, message, addr):
             return
@@ -65,6 +78,15 @@ class StunProtocol(aioice.ice.StunProtocol):
             self.error_received(exc)
         finally:
             self._destination = None
+
+    def _hear(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        # It stands in for datagram_received() as long as somebody listens.
+        before = self.receiver.data_count
+        super().datagram_received(data, addr)
+        # An address of IPv6 has four parts.
+        if self.receiver.data_count != before and addr[:2] == self._expected:
+            self.listen(None)
+            self.receiver.data_heard()
 
 
 class ConsentRequest(aioice.stun.Transaction):

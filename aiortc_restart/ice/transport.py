@@ -88,6 +88,13 @@ class RTCIceTransport(GenerationKeeper):
         return self._current.remote
 
     @property
+    def restarted(self) -> bool:
+        """
+        Whether the latest generation which the peer has described is that of a restart.
+        """
+        return self._latest.restart
+
+    @property
     def restarting(self) -> bool:
         """
         Whether a restart has been begun by a description and not been answered yet.
@@ -301,10 +308,12 @@ class RTCIceTransport(GenerationKeeper):
             self._active.allow_silence(disconnectedTimeout)
         consent = self._gatherer.consent
         if (consent.interval, consent.timeout) != (consentInterval, consentTimeout):
-            before = consent.lifetime
+            before = [
+                (x.connection, x.connection.consent_lifetime) for x in self.generations
+            ]
             consent.interval, consent.timeout = consentInterval, consentTimeout
-            for generation in self.generations:
-                generation.connection.consent_times_changed(before)
+            for connection, lifetime in before:
+                connection.consent_times_changed(lifetime)
 
     def discard(self) -> None:
         """
@@ -319,6 +328,13 @@ class RTCIceTransport(GenerationKeeper):
         generation. Should more come, they are taken.
         """
         self._latest.remote_candidates_known()
+
+    def forget_remote(self) -> None:
+        """
+        Forget what a description has said of a first peer: another one takes its place.
+        """
+        if not self._current.started:
+            self._current.forget_remote()
 
     def gathered_by(
         self, username: str | None
@@ -392,6 +408,18 @@ class RTCIceTransport(GenerationKeeper):
         generation = self._pending or self._current
         if not generation.started:
             generation.remote = remote
+
+    def trickles(self, username: str | None) -> bool | None:
+        """
+        Return whether a generation takes candidates one by one, or `None` if that is
+        not settled, as it does not gather yet or does not exist.
+
+        :param username: Its local username fragment.
+        """
+        for generation in (self._pending, self._current):
+            if generation and generation.local.usernameFragment == username:
+                return generation.trickle if generation.gathering else None
+        return None
 
     # Private
 

@@ -167,13 +167,17 @@ def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
     Add a candidate to the descriptions of its generation.
 
     :param limit: How many candidates an m-section may have.
-    :return: Whether there was room for it.
+    :return: Whether it was in none of them, and there was room for it.
     """
-    open_sections = [x for x in place.sections if len(x.ice_candidates) < limit]
+    lacking = [
+        x
+        for x in place.sections
+        if _socket(candidate) not in map(_socket, x.ice_candidates)
+    ]
+    open_sections = [x for x in lacking if len(x.ice_candidates) < limit]
     for media in open_sections:
-        if _socket(candidate) not in map(_socket, media.ice_candidates):
-            media.ice_candidates.append(candidate)
-    return bool(open_sections)
+        media.ice_candidates.append(candidate)
+    return bool(open_sections) and len(lacking) == len(place.sections)
 
 
 def record_end(place: Place) -> None:

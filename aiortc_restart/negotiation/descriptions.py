@@ -1,4 +1,8 @@
+import dataclasses
+import ipaddress
+import re
 import secrets
+from collections.abc import Callable
 from typing import overload
 
 import aiortc
@@ -37,12 +41,21 @@ def can_trickle(description: SessionDescription) -> bool:
     return any(TRICKLE in (x.ice_options or "").split() for x in description.media)
 
 
-def set_trickle(description: SessionDescription) -> None:
+def set_trickle(
+    description: SessionDescription, trickles: Callable[[int, MediaDescription], bool]
+) -> None:
     """
-    Say in a description that candidates are taken one by one (RFC 9429 section 5.2.1).
+    Say in a description where candidates are taken one by one (RFC 9429 section 5.2.1).
+
+    :param trickles: Whether that is so for the transport of an m-section which has an
+                     index.
     """
+    by_mid = {x.rtp.muxId: trickles(i, x) for i, x in enumerate(description.media)}
+    bundled = [x for x in bundle.bundled_mids(description) if x in by_mid]
     for media in description.media:
-        media.ice_options = TRICKLE
+        mid = media.rtp.muxId
+        if by_mid[bundled[0] if mid in bundled else mid]:
+            media.ice_options = TRICKLE
 
 
 def check_answer(
@@ -73,14 +86,37 @@ def check_answer(
         )
 
 
+def check_data_ports(description: SessionDescription) -> None:
+    """
+    Check that it is known which SCTP port to connect to (RFC 8841 section 5).
+
+    :raises ValueError: if an m-section for data channels does not say it.
+    """
+    rejected = rejection.rejected_mids(description)
+    for media in description.media:
+        if media.kind != "application" or media.rtp.muxId in rejected:
+            continue
+        port = media.sctp_port
+        if media.profile == "DTLS/SCTP":
+            # As older browsers had it.
+            port = int(media.fmt[0]) if str(media.fmt[0]).isdecimal() else None
+        if port is None or not 0 <= port < 65536:
+            raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
+
+
 def check_fingerprints(description: SessionDescription) -> None:
     """
     Check that DTLS can authenticate the peer (RFC 8827 section 5.6.4).
 
-    :raises ValueError: if an m-section has no fingerprint.
+    :raises ValueError: if an m-section has no fingerprint, or does not say which role
+                        the peer may have (RFC 8842 section 5.2).
     """
     for media in description.media:
-        if media.dtls is None or not media.dtls.fingerprints:
+        if media.dtls is None:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has no DTLS setup attribute'
+            )
+        if not media.dtls.fingerprints:
             raise ValueError(
                 f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
             )
@@ -141,6 +177,20 @@ def describe_transport(
     media.port = candidates[0].port if candidates else DISCARD_PORT
 
 
+def spread_end_of_candidates(
+    description: aiortc.RTCSessionDescription,
+) -> aiortc.RTCSessionDescription:
+    """
+    Return a description which says for each m-section that its candidates have ended,
+    if it says so for the session (RFC 8840 section 8), where the base does not look.
+    """
+    session, *sections = re.split(r"^(?=m=)", description.sdp, flags=re.MULTILINE)
+    if not re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
+        return description
+    ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
+    return dataclasses.replace(description, sdp=session + "".join(ended))
+
+
 def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
     """
     Parse a description and check what can be checked without applying it.
@@ -159,7 +209,19 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
     for media in description.media:
         credentials.validate(media)
     check_fingerprints(description)
+    check_data_ports(description)
     return description
+
+
+def make_showable(description: SessionDescription) -> None:
+    """
+    Replace the addresses in c= and a=rtcp which the base reads and cannot show again,
+    such as names. As there is ICE, nobody uses them (RFC 9429 sections 5.8.1, 5.8.2).
+    """
+    description.host = _showable(description.host)
+    for media in description.media:
+        media.host = _showable(media.host)
+        media.rtcp_host = _showable(media.rtcp_host)
 
 
 def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
@@ -225,3 +287,12 @@ def wrap(
         return None
     assert description.type is not None
     return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)
+
+
+def _showable(host: str | None) -> str | None:
+    try:
+        if host is not None:
+            ipaddress.ip_address(host)
+    except ValueError:
+        return DISCARD_HOST
+    return host

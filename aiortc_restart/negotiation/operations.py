@@ -1,7 +1,11 @@
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+
+WHOLE: ContextVar["Operation | None"] = ContextVar("WHOLE", default=None)
+"The step which has parts, in their context."
 
 
 class Operation:
@@ -15,12 +19,44 @@ class Operation:
         self.owner = asyncio.current_task()
         self.turn: asyncio.Future[None] = loop.create_future()
         self._chain = chain
+        self._has_parts = False
+
+    @property
+    def is_whole(self) -> bool:
+        """
+        Whether what is running may be a part of it. A task which was begun by a part
+        and outlives that is none.
+        """
+        return self._has_parts and WHOLE.get() is self
+
+    @contextmanager
+    def parts(self) -> Iterator[None]:
+        """
+        Have steps which are called within be parts of this one, also from a task which
+        is waited for, such as that of :func:`asyncio.wait_for`.
+        """
+        token = WHOLE.set(self)
+        self._has_parts = True
+        try:
+            yield
+        finally:
+            self._has_parts = False
+            WHOLE.reset(token)
 
     def release(self) -> None:
         """
         Let the next one have its turn, though this one has not ended: it only waits.
         """
         self._chain.release(self)
+
+    async def wait_for(self, other: "Operation") -> None:
+        """
+        Wait for the end of another one that has been released, let those after this one
+        have their turn meanwhile, and then wait for another turn.
+        """
+        self.release()
+        await asyncio.wait([other.ended])
+        await self._chain.take_another_turn(self)
 
 
 class OperationsChain:
@@ -53,21 +89,24 @@ class OperationsChain:
                 operation.turn.set_exception(reason)
 
     @asynccontextmanager
-    async def operation(self) -> AsyncIterator[Operation]:
+    async def operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
         """
         Wait for the end of the steps before, and hold back those after.
 
         A step which is part of another one has its turn at once.
+
+        :param harmless: Whether it changes nothing, so that it may be a part of another
+                         one whose task is another, too.
         """
-        if self._operations and self._operations[0].owner is asyncio.current_task():
-            yield self._operations[0]
+        running = self._operations[0] if self._operations else None
+        if running is not None and (
+            running.owner is asyncio.current_task() or (harmless and running.is_whole)
+        ):
+            yield running
             return
         operation = Operation(self)
-        self._operations.append(operation)
         try:
-            if self._operations[0] is operation:
-                operation.turn.set_result(None)
-            await operation.turn
+            await self._take_turn(operation)
             yield operation
         finally:
             self._end(operation)
@@ -80,6 +119,13 @@ class OperationsChain:
             self._operations.popleft()
             self._released.add(operation)
             self._begin_next()
+
+    async def take_another_turn(self, operation: Operation) -> None:
+        """
+        Have a step which has been released wait for the end of those before it.
+        """
+        self._released.remove(operation)
+        await self._take_turn(operation)
 
     def _begin_next(self) -> None:
         if self._operations and not self._operations[0].turn.done():
@@ -96,3 +142,9 @@ class OperationsChain:
         operation.ended.set_result(None)
         if not len(self):
             self._emptied()
+
+    async def _take_turn(self, operation: Operation) -> None:
+        operation.turn = asyncio.get_running_loop().create_future()
+        self._operations.append(operation)
+        self._begin_next()
+        await operation.turn

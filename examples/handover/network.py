@@ -82,7 +82,7 @@ class Network:
         run("ip", "-n", namespace(PHONE), "link", "set", network, "down")
 
     def _connect(self, host: str, network: str) -> None:
-        address = f"10.77.{NETWORKS.index(network) + 1}.{HOSTS.index(host) + 1}/24"
+        address = f"{prefix(network)}{HOSTS.index(host) + 1}/24"
         link = ["ip", "-n", namespace(host)]
         run(*link, "address", "add", address, "dev", network)
         run(*link, "link", "set", network, "up")
@@ -101,6 +101,13 @@ def namespace(host: str) -> str:
     Return the name of a host's namespace. Several programs may run at once.
     """
     return f"handover-{os.getpid()}-{host}"
+
+
+def prefix(network: str) -> str:
+    """
+    Return what all addresses of a network begin with.
+    """
+    return f"10.77.{NETWORKS.index(network) + 1}."
 
 
 def run(*command: str, check: bool = True) -> None:

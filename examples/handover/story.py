@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from ..ice_restart.accounts import Timeline
 from ..ice_restart.timeline import Mark
 from .ends import End, running
-from .network import DESK, HOSTS, LTE, PHONE, WIFI, Network
+from .network import DESK, HOSTS, LTE, PHONE, WIFI, Network, prefix
 
 LIMIT = 15.0
 "Seconds after which something is taken to have failed."
-
-ADDRESSES = {WIFI: "10.77.1.", LTE: "10.77.2."}
 
 
 class Failed(Exception):
@@ -98,7 +96,7 @@ class Story:
         """
         Return whether both ends send over a network.
         """
-        return all(x.path.startswith(ADDRESSES[network]) for x in self._ends.values())
+        return all(x.path.startswith(prefix(network)) for x in self._ends.values())
 
     async def _end(self) -> None:
         """

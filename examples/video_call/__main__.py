@@ -1,49 +1,90 @@
 """
-Serve the video call.
+Serve a video call, in which ICE restarts can be watched.
 """
 
 import argparse
-import ssl
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import sys
 
 from aiohttp import web
 
-from aiortc_restart import RTCConfiguration, RTCIceServer
-
+from .hosts import Hosts
+from .options import parse_arguments
 from .server import Server
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("examples.video_call", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument(
-        "--ice-server", action="append", default=[], help="such as stun:host:3478"
-    )
-    parser.add_argument(
-        "--certificate",
-        help="PEM file with key and certificate: browsers give a camera to other "
-        "machines' pages over HTTPS only",
-    )
-    args = parser.parse_args()
-    context = None
-    if args.certificate:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(args.certificate)
-    configuration = RTCConfiguration(
-        iceServers=[RTCIceServer(x) for x in args.ice_server],
-        iceDisconnectedTimeout=2.0,
-        iceTrickle=True,
-    )
-    scheme = "https" if context else "http"
-    print(f"Open {scheme}://{args.host}:{args.port}/ in two browsers, or tabs.")
-    web.run_app(
-        Server(configuration).application(),
-        host=args.host,
-        port=args.port,
-        print=lambda _: None,
-        ssl_context=context,
-    )
+def url(options: argparse.Namespace, port: int) -> str:
+    """
+    Return what one opens on this machine.
+    """
+    scheme = "https" if options.certificate else "http"
+    host = options.host
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+        if address.version == 6:
+            host = f"[{host}]"
+    return f"{scheme}://{host}:{port}/"
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """
+    Serve until the task is cancelled.
+
+    :raises OSError: if there can be no server at this place.
+    """
+    server = Server(options.configuration, Hosts(options.host, options.allow_host))
+    runner = web.AppRunner(server.application())
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, options.host, options.port, ssl_context=options.certificate
+        )
+        await site.start()
+        print(
+            f"Open {url(options, runner.addresses[0][1])} in two browsers, "
+            'or click "Join as a second person".',
+            flush=True,
+        )
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+async def run(options: argparse.Namespace) -> None:
+    """
+    Serve until the program is ended, by whatever signal.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serve(options)
+
+
+def main() -> int:
+    """
+    Run the program, and return its exit status.
+    """
+    options = parse_arguments()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger(__package__).setLevel(logging.INFO)
+    try:
+        asyncio.run(run(options))
+    except KeyboardInterrupt:
+        pass
+    except OSError as exc:
+        reason = exc.strerror or exc
+        print(f"Cannot listen on {options.host}: {reason}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

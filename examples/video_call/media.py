@@ -3,6 +3,7 @@ The tracks which Python sends.
 """
 
 import asyncio
+import logging
 from fractions import Fraction
 from typing import Any
 
@@ -12,9 +13,11 @@ from av.video.frame import VideoFrame
 
 from aiortc_restart import MediaStreamError, MediaStreamTrack
 
-from .picture import filter_picture
+from .picture import even, filter_picture
 
 VIDEO_CLOCK = 90000
+
+logger = logging.getLogger(__name__)
 
 
 class ReceivedTrack(MediaStreamTrack):
@@ -50,7 +53,26 @@ class ReceivedTrack(MediaStreamTrack):
             self._receiving.cancel()
 
 
-class FilteredTrack(MediaStreamTrack):
+class SentTrack(MediaStreamTrack):
+    """
+    A track that outlives a frame which cannot be used: aiortc ends the sender of one
+    that raises, for good and without a word.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failed = False
+
+    def leave_out(self, exc: Exception) -> None:
+        """
+        Take note of a frame that cannot be used. The others may be like it.
+        """
+        if not self._failed:
+            self._failed = True
+            logger.warning("A frame cannot be used: %s: %s", type(exc).__name__, exc)
+
+
+class FilteredTrack(SentTrack):
     """
     The picture of another track, processed.
 
@@ -65,18 +87,23 @@ class FilteredTrack(MediaStreamTrack):
         self._source = source
 
     async def recv(self) -> VideoFrame:
-        frame = await self._source.recv()
-        assert isinstance(frame, VideoFrame)
-        filtered = filter_picture(frame, self.filter)
-        filtered.pts, filtered.time_base = frame.pts, frame.time_base
-        return filtered
+        while True:
+            frame = await self._source.recv()
+            assert isinstance(frame, VideoFrame)
+            try:
+                filtered = filter_picture(frame, self.filter)
+            except Exception as exc:
+                self.leave_out(exc)
+                continue
+            filtered.pts, filtered.time_base = frame.pts, frame.time_base
+            return filtered
 
     def stop(self) -> None:
         super().stop()
         self._source.stop()
 
 
-class SeatTrack(MediaStreamTrack):
+class SeatTrack(SentTrack):
     """
     What one participant gets of another, whoever that is at the moment: people come
     and go, and nothing has to be negotiated for it.
@@ -112,10 +139,13 @@ class SeatTrack(MediaStreamTrack):
                 await self._changed.wait()
                 continue
             frame = await self._receive(source)
-            if isinstance(frame, VideoFrame):
-                return self._video(frame)
-            if isinstance(frame, AudioFrame):
-                return self._audio(frame)
+            try:
+                if isinstance(frame, VideoFrame):
+                    return self._video(frame)
+                if isinstance(frame, AudioFrame):
+                    return self._audio(frame)
+            except Exception as exc:
+                self.leave_out(exc)
         raise MediaStreamError
 
     def stop(self) -> None:
@@ -155,9 +185,7 @@ class SeatTrack(MediaStreamTrack):
     def _video(self, frame: VideoFrame) -> VideoFrame:
         now = asyncio.get_running_loop().time()
         self._start = now if self._start is None else self._start
-        copy = VideoFrame.from_ndarray(
-            frame.to_ndarray(format="yuv420p"), format="yuv420p"
-        )
+        copy = VideoFrame.from_ndarray(even(frame).to_ndarray(), format="yuv420p")
         copy.time_base = Fraction(1, VIDEO_CLOCK)
         # Two that come at once are two pictures all the same.
         copy.pts = max(self._next_pts, int((now - self._start) * VIDEO_CLOCK))

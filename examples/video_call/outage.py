@@ -1,17 +1,22 @@
 """
-An outage on request: what the call sends and receives is dropped at its sockets.
+An outage on request: what the call sends and receives is dropped at its sockets, and at
+the addresses which a TURN server lends it.
 
 It needs no rights on the machine, and the call cannot tell it from a network which is
-gone. Nothing else in this example looks into aiortc or aioice.
+gone, except that a TURN server would still lend it another address. Nothing else in
+this example looks into aiortc or aioice.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from aioice.ice import StunProtocol
 
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
+
+Receive = Callable[[bytes, tuple[str, int]], None]
 
 
 class Outage:
@@ -74,32 +79,19 @@ class Outage:
         """
         for socket in _sockets(self._pc):
             if not isinstance(socket.transport, _Transport):
-                # The official way to put a protocol in another's place.
-                socket.transport.set_protocol(_Protocol(socket, self))
                 socket.transport = _Transport(socket.transport, self)
+                # The same way for the relayed address of a TURN server, which passes
+                # on what comes, and has no protocol that could be changed.
+                receive = functools.partial(self._receive, socket.datagram_received)
+                socket.datagram_received = receive  # type: ignore[method-assign]
 
     def _heal(self) -> None:
         self._timer = None
         self._changed()
 
-
-class _Protocol(asyncio.DatagramProtocol):
-    """
-    Passes on what a socket receives, unless the network is gone.
-    """
-
-    def __init__(self, inner: StunProtocol, outage: Outage) -> None:
-        self._inner, self._outage = inner, outage
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        if not self._outage.drops():
-            self._inner.datagram_received(data, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        self._inner.error_received(exc)
+    def _receive(self, receive: Receive, data: bytes, addr: tuple[str, int]) -> None:
+        if not self.drops():
+            receive(data, addr)
 
 
 class _Transport(asyncio.DatagramTransport):

@@ -17,6 +17,15 @@ EDGE = 24
 FILTERS = ("cartoon", "edges", "none")
 
 
+def even(frame: VideoFrame) -> VideoFrame:
+    """
+    Return a picture as YUV 4:2:0 with as many pixels, or one fewer, in both directions:
+    two share a colour, and PyAV gives no array of an odd number.
+    """
+    width, height = (max(x & ~1, 2) for x in (frame.width, frame.height))
+    return frame.reformat(width=width, height=height, format="yuv420p")
+
+
 def filter_picture(frame: VideoFrame, name: str) -> VideoFrame:
     """
     Return a new picture, made of another one.
@@ -25,7 +34,7 @@ def filter_picture(frame: VideoFrame, name: str) -> VideoFrame:
     :param name: One of `FILTERS`.
     """
     # The three planes of YUV 4:2:0 one below the other: colours need half the lines.
-    planes: Plane = frame.to_ndarray(format="yuv420p").view(np.uint8)
+    planes: Plane = even(frame).to_ndarray().view(np.uint8)
     height = planes.shape[0] * 2 // 3
     luma, chroma = planes[:height], planes[height:]
     if name == "cartoon":

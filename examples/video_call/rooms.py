@@ -27,7 +27,7 @@ class Room:
     def add(self, participant: Participant) -> None:
         self.participants[participant.join.identity] = participant
         participant.on_ready = lambda: self._introduce(participant)
-        participant.on_text = lambda text: self._say(participant, text)
+        participant.chat.on_text = lambda text: self._say(participant, text)
 
     def remove(self, participant: Participant) -> None:
         if self.participants.get(participant.join.identity) is participant:
@@ -45,8 +45,11 @@ class Room:
                 self._show(other, newcomer)
 
     def _say(self, speaker: Participant, text: str) -> None:
+        message = {"chat": {"from": speaker.join.name, "text": text}}
         for participant in self.participants.values():
-            participant.tell({"chat": {"from": speaker.join.name, "text": text}})
+            if not participant.chat.tell(message):
+                name = participant.join.name
+                speaker.chat.refuse(f"{name} has too much to read, and misses that.")
 
     def _show(self, viewer: Participant, shown: Participant) -> None:
         seat = viewer.seats.take(shown.join.name)

@@ -3,12 +3,15 @@ The HTTP server: the page, and a WebSocket for each participant.
 """
 
 import asyncio
+import logging
 from pathlib import Path
 
 from aiohttp import WSCloseCode, hdrs, web
+from aiohttp.typedefs import Handler
 
 from aiortc_restart import RTCConfiguration
 
+from .hosts import Hosts
 from .rooms import Rooms
 from .session import Session
 
@@ -18,30 +21,52 @@ MAX_SOCKETS = 64
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 
+logger = logging.getLogger(__name__)
+
 
 class Server:
     """
     The server's state: rooms, and sessions of those who are in them or on their way.
 
     :param configuration: What peer connections are made with.
+    :param hosts: What the server is called.
     """
 
-    def __init__(self, configuration: RTCConfiguration) -> None:
+    def __init__(self, configuration: RTCConfiguration, hosts: Hosts) -> None:
         self.rooms = Rooms()
         self.sessions: set[Session] = set()
         self._configuration = configuration
+        self._hosts = hosts
 
     def application(self) -> web.Application:
         """
         Make the application.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_get("/socket", self._socket)
         app.router.add_static("/static", HERE)
         app.on_response_prepare.append(self._protect)
         app.on_shutdown.append(self._shut_down)
         return app
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        """
+        Refuse what a page from elsewhere asks for: any may open a socket to this
+        machine, and browsers say which one does.
+        """
+        host = request.headers.get(hdrs.HOST, "")
+        if not self._hosts.know(host):
+            logger.info("A page is refused: the server is not called %r", host)
+            raise web.HTTPForbidden(text="This server is not called that.")
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin not in (None, f"http://{host}", f"https://{host}"):
+            logger.info("A page is refused: it is from %r", origin)
+            raise web.HTTPForbidden(text="This page is not from here.")
+        return await handler(request)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(HERE / "index.html")
@@ -62,11 +87,6 @@ class Server:
         )
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        # Any page may open a socket to this machine; browsers say which page it is.
-        origin = request.headers.get(hdrs.ORIGIN)
-        here = (f"http://{request.host}", f"https://{request.host}")
-        if origin is not None and origin not in here:
-            raise web.HTTPForbidden(text="This page is not from here.")
         if len(self.sessions) >= MAX_SOCKETS:
             raise web.HTTPServiceUnavailable(text="Too many are here already.")
         session = Session(self.rooms, self._configuration, self.sessions)

@@ -5,13 +5,13 @@ One page's WebSocket, from its first message to its last.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from aiortc_restart import RTCConfiguration
 
+from .bucket import Bucket
 from .messages import MAX_LENGTH, BadMessageError, Join, Message, parse
 from .participant import Participant
 from .rooms import Rooms
@@ -52,8 +52,9 @@ class Session:
         sessions: Iterable["Session"],
     ) -> None:
         self.participant: Participant | None = None
-        self._allowed, self._counted = BURST, time.monotonic()
+        self._allowed = Bucket(RATE, BURST)
         self._configuration = configuration
+        self._name = "Somebody"
         self._outbox: asyncio.Queue[Message | Farewell] = asyncio.Queue(MAX_WAITING)
         self._rooms = rooms
         self._sessions = sessions
@@ -73,6 +74,7 @@ class Session:
         """
         End the session, and tell the page why.
         """
+        logger.info("%s is sent away: %s, %s", self._name, code, reason)
         with contextlib.suppress(ConnectionError):
             await self._socket.close(code=code, message=reason.encode()[:120])
 
@@ -92,6 +94,7 @@ class Session:
                 # The others are told first; then what they see of it ends.
                 self._rooms.leave(self.participant)
                 await self.participant.close()
+                logger.info("%s has left", self._name)
         return self._socket
 
     def send(self, message: Message) -> None:
@@ -101,16 +104,6 @@ class Session:
         with contextlib.suppress(asyncio.QueueFull):
             self._outbox.put_nowait(message)
 
-    def _allow(self) -> bool:
-        """
-        Decide whether the page may say one more thing now.
-        """
-        now = time.monotonic()
-        self._allowed = min(BURST, self._allowed + (now - self._counted) * RATE)
-        self._counted = now
-        self._allowed -= 1
-        return self._allowed >= 0
-
     async def _join(self, join: Join) -> None:
         participant = Participant(join, self._configuration, self.send)
         try:
@@ -119,13 +112,18 @@ class Session:
             await participant.close()
             raise
         self.participant = participant
+        logger.info("%s is in room %s", join.name, join.room)
 
         @participant.pc.on("connectionstatechange")
         def on_change() -> None:
             if participant.pc.connectionState == "closed":
                 self.dismiss(WSCloseCode.GOING_AWAY, "The call was lost.")
 
-        servers = [vars(x) for x in self._configuration.iceServers or []]
+        # To a browser null is a user, too, of that name.
+        servers = [
+            {name: value for name, value in vars(x).items() if value is not None}
+            for x in self._configuration.iceServers or []
+        ]
         self.send({"welcome": {"room": join.room, "iceServers": servers}})
         for session in self._sessions:
             if previous is not None and session.participant is previous:
@@ -144,16 +142,18 @@ class Session:
                 return
             if message.type == WSMsgType.ERROR:
                 return
-            if not self._allow():
+            if not self._allowed.take():
                 await self.leave(WSCloseCode.POLICY_VIOLATION, "Too many messages.")
                 return
             try:
                 await self._receive(message.data)
             except BadMessageError as exc:
-                self.send({"error": {"code": exc.code, "message": str(exc)}})
+                await self._refuse(exc)
+                if self.participant is None:
+                    return
             except Exception:
                 # It is this page's trouble, and not that of the others.
-                logger.exception("A message could not be dealt with")
+                logger.exception("What %s says cannot be dealt with", self._name)
                 await self.leave(WSCloseCode.INTERNAL_ERROR, "Something went wrong.")
                 return
 
@@ -164,9 +164,22 @@ class Session:
         if self.participant is not None:
             await self.participant.receive(request)
         elif isinstance(request, Join):
+            self._name = request.name
             await self._join(request)
         else:
             raise BadMessageError("not-joined", "You have to join a room first.")
+
+    async def _refuse(self, exc: BadMessageError) -> None:
+        # What it says may be the page's own words, in several lines.
+        logger.info("%s is refused: %s, %r", self._name, exc.code, str(exc))
+        error = {"error": {"code": exc.code, "message": str(exc)}}
+        if self.participant is not None:
+            self.send(error)
+            return
+        # The reason would be lost in the one of the time-out.
+        with contextlib.suppress(ConnectionError):
+            await self._socket.send_json(error)
+        await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionError):

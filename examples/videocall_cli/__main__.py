@@ -34,7 +34,15 @@ def parse_arguments() -> argparse.Namespace:
         help="a STUN server, to call through a NAT (stun:host:port)",
     )
     add_signaling_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    # It is an int, or what has been typed.
+    port = str(args.signaling_port)
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        parser.error(f"argument --signaling-port: {port} is no number from 1 to 65535")
+    for url in args.ice_server:
+        if not url.startswith("stun:"):
+            parser.error(f"argument --ice-server: {url} is no stun:host:port")
+    return args
 
 
 async def hold_call(args: argparse.Namespace) -> int:

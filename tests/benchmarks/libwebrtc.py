@@ -189,15 +189,17 @@ def milliseconds(times: list[float]) -> str:
     return f"{max(times) * 1000:.0f}"
 
 
-async def handover(lab: Lab) -> list[str]:
+async def handover(lab: Lab, rounds: int = len(HANDOVERS)) -> list[str]:
     """
     From one path to the other, with sound, pictures and messages both ways.
+
+    :param rounds: How often.
     """
     media: list[float] = []
     data: list[float] = []
     async with on_wifi(lab, media=True) as call:
         await call.each("talk", rate=100)
-        for old, new in HANDOVERS:
+        for old, new in HANDOVERS[:rounds]:
             lab.link("alice", old, up=False)
             await call.shown("disconnected", "failed")
             lab.link("alice", new, up=True)
@@ -276,6 +278,6 @@ async def blip(lab: Lab) -> list[str]:
     return [milliseconds(late)]
 
 
-SCENES: dict[str, Callable[[Lab], Coroutine[Any, Any, list[str]]]] = {
+SCENES: dict[str, Callable[..., Coroutine[Any, Any, list[str]]]] = {
     x.__name__: x for x in (handover, backlog, blip)
 }

@@ -44,7 +44,7 @@ async def run(quick: bool) -> list[Row]:
     rows = await beside_a_server(5 if quick else 15)
     beside: dict[str, str] = {}
     if missing("wrtc") is None:
-        first, restarts = await delays.round_trips("wrtc", DELAY, 3 if quick else 9)
+        first, restarts = await delays.round_trips("wrtc", DELAY, 1 if quick else 9)
         beside = {
             FIRST: f"{first:.2f}",
             RESTART: f"{statistics.median(restarts):.2f}",

@@ -49,6 +49,9 @@ class Line:
     def __init__(self, delays: random.Random) -> None:
         self.delays = delays
         self.inbox: asyncio.Queue[object] = asyncio.Queue()
+        self.late = 0.0
+        "Seconds after which `send()` returns, though the message is on its way."
+
         self.other = self
         self.sent: list[Message] = []
 
@@ -60,6 +63,7 @@ class Line:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
         self.other.inbox.put_nowait(message)
+        await asyncio.sleep(self.late)
 
     @property
     def descriptions(self) -> list[str]:
@@ -253,6 +257,44 @@ async def test_offer_comes_as_the_event_is_fired(network: Network, turns: int) -
         await call.settled(before)
         assert [len(x.getTransceivers()) for x in call.pcs] == [1, 1]
         assert call.lines[0].descriptions.count("answer") == 1
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["polite", "impolite"])
+async def test_send_returns_late(network: Network, first: int) -> None:
+    """
+    An offer is answered though the `send()` of the one before has not returned yet.
+    """
+    async with calling(network) as call:
+        call.lines[first].late = 5.0
+        call.pcs[first].createDataChannel("test")
+        await until(lambda: call.pcs[1 - first].iceConnectionState == "completed")
+        call.pcs[1 - first].addTransceiver("audio")
+        await until(lambda: call.pcs[1 - first].getTransceivers()[0].mid is not None)
+        await call.settled()
+        assert [len(x.getTransceivers()) for x in call.pcs] == [1, 1]
+        assert not any(x.ignoring for x in call.ends)
+
+
+async def test_sent_one_by_one(network: Network) -> None:
+    """
+    A message is sent when those before have been, however long that takes.
+    """
+    async with peers(network, configuration=TRICKLE) as (pc, other):
+        sent: list[str] = []
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0.0 if sent else 0.5)
+            sent.append(message.type)
+
+        negotiation = PerfectNegotiation(pc, send, polite=True)
+        pc.createDataChannel("test")
+        await until(lambda: pc.iceGatheringState == "complete")
+        # It takes back its own offer, which is still on its way, and answers.
+        other.createDataChannel("test")
+        await other.setLocalDescription()
+        await negotiation.receive(other.localDescription)
+        await until(lambda: "answer" in sent)
+        assert sent[:2] == ["offer", "host"]
 
 
 async def test_run_returns_goodbye(network: Network) -> None:

@@ -5,111 +5,53 @@ What the server of the video call does with what no page of its own would send.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import WSServerHandshakeError
 
-from aiortc_restart import RTCConfiguration, RTCPeerConnection
+from aiortc_restart import RTCIceServer
 from examples.video_call import rooms, session
-from examples.video_call.server import Server
 
 from ..utils import DESCRIPTORS, until
-from .video_call import make_server
-
-Socket = ClientWebSocketResponse
-
-
-class Caller:
-    """
-    What a test has: a server, and sockets to it.
-    """
-
-    def __init__(self, server: Server, client: TestClient[Any, Any]) -> None:
-        self.client = client
-        self.server = server
-
-    async def connect(self, **headers: str) -> Socket:
-        return await self.client.ws_connect("/socket", headers=headers)
-
-    async def join(self, identity: str = "identity-1", room: str = "lobby") -> Socket:
-        socket = await self.connect()
-        await send(socket, join=join_message(identity, room))
-        assert (await expect(socket, "welcome"))["room"] == room
-        return socket
-
-    async def nobody_left(self) -> None:
-        await until(
-            lambda: not self.server.sessions and not self.server.rooms.rooms,
-            message="somebody is left",
-        )
+from .callers import (
+    Caller,
+    calling,
+    described,
+    expect,
+    expect_close,
+    expect_refusal,
+    join_message,
+    offering,
+    send,
+    vanish,
+)
 
 
 @contextlib.asynccontextmanager
-async def calling() -> AsyncIterator[Caller]:
-    server = make_server()
-    async with TestClient(TestServer(server.application())) as client:
-        yield Caller(server, client)
-
-
-def join_message(identity: str, room: str = "lobby", name: str = "Ann") -> Any:
-    return {"identity": identity, "name": name, "room": room}
-
-
-async def send(socket: Socket, **message: Any) -> None:
-    await socket.send_str(json.dumps(message))
-
-
-async def expect(socket: Socket, name: str) -> Any:
+async def nothing_left(caller: Caller) -> AsyncIterator[None]:
     """
-    Wait for a message of a name, and pass over those before.
+    Wait at the end until there are no more tasks, nor descriptors, than before.
     """
-    async with asyncio.timeout(10):
-        while True:
-            message = await socket.receive_json()
-            if name in message:
-                return message[name]
 
+    def count() -> dict[str, int]:
+        return {
+            "tasks": len(asyncio.all_tasks()),
+            "descriptors": len(os.listdir(DESCRIPTORS)),
+        }
 
-async def expect_close(socket: Socket) -> tuple[int | None, str]:
-    """
-    Wait until the server closes a socket, and return with which code and reason.
-    """
-    async with asyncio.timeout(10):
-        while (message := await socket.receive()).type == WSMsgType.TEXT:
-            pass
-    assert message.type == WSMsgType.CLOSE
-    return message.data, str(message.extra)
-
-
-@contextlib.asynccontextmanager
-async def offering() -> AsyncIterator[RTCPeerConnection]:
-    """
-    Make a connection with something to offer.
-    """
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], iceTrickle=True))
-    pc.createDataChannel("chat")
-    pc.addTransceiver("audio")
-    pc.addTransceiver("video")
-    await pc.setLocalDescription()
-    try:
-        yield pc
-    finally:
-        await pc.close()
-
-
-def described(pc: RTCPeerConnection) -> dict[str, str]:
-    return {"sdp": pc.localDescription.sdp, "type": pc.localDescription.type}
-
-
-def count() -> tuple[int, int]:
-    """
-    Count tasks and descriptors.
-    """
-    return len(asyncio.all_tasks()), len(os.listdir(DESCRIPTORS))
+    # The connection which a client keeps.
+    await caller.client.get("/")
+    before = count()
+    yield
+    await caller.nobody_left()
+    await until(
+        lambda: all(x <= before[name] for name, x in count().items()),
+        message=lambda: f"before: {before}, after: {count()}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,17 +83,12 @@ def count() -> tuple[int, int]:
 )
 async def test_bad_message(text: str, code: str) -> None:
     """
-    A message that is none is answered with an error, and the next one is taken.
+    Who begins with a message that is none is told why, and sent away.
     """
     async with calling() as caller:
         socket = await caller.connect()
         await socket.send_str(text)
-        error = await expect(socket, "error")
-        assert error["code"] == code
-        assert error["message"].endswith(".")
-        await send(socket, join=join_message("identity-1"))
-        await expect(socket, "welcome")
-        await socket.close()
+        assert await expect_refusal(socket) == code
         await caller.nobody_left()
 
 
@@ -181,14 +118,19 @@ async def test_bad_message(text: str, code: str) -> None:
         ({"join": join_message("identity-2")}, "joined"),
     ],
 )
-async def test_bad_request(message: dict[str, Any], code: str) -> None:
+async def test_bad_request(
+    message: dict[str, Any], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """
-    What cannot be done is refused with an error, and a call can be made all the same.
+    What cannot be done is refused with an error, which is logged, and a call can be
+    made all the same.
     """
+    caplog.set_level(logging.INFO, "examples.video_call")
     async with calling() as caller, offering() as pc:
         socket = await caller.join()
         await send(socket, **message)
         assert (await expect(socket, "error"))["code"] == code
+        assert [x for x in caplog.messages if f"Ann is refused: {code}, " in x]
         await send(socket, description=described(pc))
         assert (await expect(socket, "description"))["type"] == "answer"
         await socket.close()
@@ -202,7 +144,7 @@ async def test_binary_message() -> None:
     async with calling() as caller:
         socket = await caller.connect()
         await socket.send_bytes(b"\x00")
-        assert (await expect(socket, "error"))["code"] == "bad-message"
+        assert await expect_refusal(socket) == "bad-message"
 
 
 async def test_long_message() -> None:
@@ -258,9 +200,27 @@ async def test_origin(origin: str) -> None:
         await caller.nobody_left()
 
 
+@pytest.mark.parametrize("path", ["/", "/socket", "/static/main.js"])
+async def test_name_of_another(path: str) -> None:
+    """
+    A page whose own name has been pointed to this machine gets nothing.
+    """
+    async with calling() as caller:
+        port = caller.client.port
+        for host, status in ((f"evil.test:{port}", 403), (f"localhost:{port}", 200)):
+            headers = {"Host": host, "Origin": f"http://{host}"}
+            if path == "/socket" and status == 200:
+                await (await caller.connect(**headers)).close()
+                continue
+            response = await caller.client.get(path, headers=headers)
+            assert response.status == status
+        await caller.nobody_left()
+
+
 async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Rooms, and the people in one, are bounded in number, until somebody leaves.
+    Rooms, and the people in one, are bounded in number, until somebody leaves; who
+    finds no place is told why, and sent away.
     """
     monkeypatch.setattr(rooms, "MAX_ROOMS", 2)
     monkeypatch.setattr(rooms, "MAX_PARTICIPANTS", 2)
@@ -269,17 +229,15 @@ async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
         await caller.join("identity-2", "one")
         second = await caller.join("identity-3", "two")
 
-        socket = await caller.connect()
-        await send(socket, join=join_message("identity-4", "one"))
-        assert (await expect(socket, "error"))["code"] == "full"
-        await send(socket, join=join_message("identity-4", "three"))
-        assert (await expect(socket, "error"))["code"] == "no-room"
+        for room, code in (("one", "full"), ("three", "no-room")):
+            socket = await caller.connect()
+            await send(socket, join=join_message("identity-4", room))
+            assert await expect_refusal(socket) == code
 
         await first.close()
         await second.close()
-        await until(lambda: len(caller.server.sessions) == 2)
-        await send(socket, join=join_message("identity-4", "three"))
-        await expect(socket, "welcome")
+        await until(lambda: len(caller.server.sessions) == 1)
+        await caller.join("identity-4", "three")
         await caller.join("identity-5", "one")
 
 
@@ -293,6 +251,24 @@ async def test_too_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(WSServerHandshakeError) as caught:
             await caller.connect()
         assert caught.value.status == 503
+
+
+async def test_ice_servers() -> None:
+    """
+    A page is told of the server's ICE servers, without members that have no value.
+    """
+    stun = RTCIceServer("stun:192.0.2.1")
+    turn = RTCIceServer("turn:192.0.2.1", username="user", credential="secret")
+    async with calling(stun, turn) as caller:
+        socket = await caller.connect()
+        await send(socket, join=join_message("identity-1"))
+        told = (await expect(socket, "welcome"))["iceServers"]
+        for server in told:
+            assert server.pop("credentialType") == "password"
+        assert told == [
+            {"urls": "stun:192.0.2.1"},
+            {"urls": "turn:192.0.2.1", "username": "user", "credential": "secret"},
+        ]
 
 
 async def test_second_identity() -> None:
@@ -319,9 +295,7 @@ async def test_closed_while_negotiating(after: str) -> None:
     """
     A page that vanishes at any moment of a negotiation leaves nothing behind.
     """
-    async with calling() as caller, offering() as pc:
-        await caller.client.get("/")
-        before = count()
+    async with calling() as caller, nothing_left(caller), offering() as pc:
         socket = await caller.join()
         await send(socket, description=described(pc))
         if after != "offer":
@@ -332,28 +306,23 @@ async def test_closed_while_negotiating(after: str) -> None:
             await send(socket, cut=60)
             assert (await expect(socket, "cut"))["active"]
         await vanish(socket)
-        await caller.nobody_left()
-        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
 
 
 async def test_many_sockets() -> None:
     """
     Twenty sockets opened and dropped, at all stages, leave nothing behind.
     """
-    async with calling() as caller, offering() as pc:
-        await caller.client.get("/")
-        before = count()
-        sockets = []
-        for i in range(20):
-            if i % 4 == 0:
-                sockets.append(await caller.connect())
-                continue
-            sockets.append(await caller.join(f"identity-{i}", f"room-{i % 6}"))
-            if i % 4 == 1:
-                await send(sockets[-1], description=described(pc))
-        await asyncio.gather(*map(vanish, sockets))
-        await caller.nobody_left()
-        await until(lambda: count() <= before, message=lambda: f"{count()}, {before}")
+    async with calling() as caller:
+        async with nothing_left(caller), offering() as pc:
+            sockets = []
+            for i in range(20):
+                if i % 4 == 0:
+                    sockets.append(await caller.connect())
+                    continue
+                sockets.append(await caller.join(f"identity-{i}", f"room-{i % 6}"))
+                if i % 4 == 1:
+                    await send(sockets[-1], description=described(pc))
+            await asyncio.gather(*map(vanish, sockets))
         # The server is still there.
         socket = await caller.join()
         await socket.close()
@@ -368,13 +337,3 @@ async def test_shutdown() -> None:
         reading = asyncio.create_task(expect_close(socket))
         await caller.client.server.close()
         assert await reading == (1001, "The server is shutting down.")
-
-
-async def vanish(socket: Socket) -> None:
-    """
-    Lose the connection of a socket, without a word.
-    """
-    connection = socket._conn
-    assert connection is not None and connection.transport is not None
-    connection.transport.abort()
-    await socket.close()

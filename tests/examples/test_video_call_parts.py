@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from aiortc_restart import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+from aiortc_restart import (
+    AudioStreamTrack,
+    MediaStreamError,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    VideoStreamTrack,
+)
+from examples.video_call.hosts import Hosts
 from examples.video_call.media import FilteredTrack, ReceivedTrack, SeatTrack
 from examples.video_call.outage import Outage
 from examples.video_call.picture import BLACK, FILTERS, filter_picture
 
+from ..interop.coturn import MISSING, PASSWORD, USER, coturn
 from ..utils import connected_pair, negotiate, states, until
 
 
@@ -70,6 +79,34 @@ async def test_outage_and_restart_within() -> None:
         dropped = outage.dropped
         await pair.exchange()
         assert outage.dropped == dropped
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+async def test_outage_of_relayed_call() -> None:
+    """
+    Nothing passes over a TURN server, either, and after the outage the call goes on.
+    """
+    async with coturn() as server:
+        for way, url in server.urls.items():
+            if way == "tls":
+                continue
+            ice_server = RTCIceServer(url, username=USER, credential=PASSWORD)
+            configuration = RTCConfiguration(
+                iceServers=[ice_server], iceTransportPolicy=RTCIceTransportPolicy.RELAY
+            )
+            async with connected_pair(configuration=configuration) as pair:
+                outage = Outage(pair.offerer, lambda: None)
+                arrived: list[str | bytes] = []
+                pair.channel.on("message", arrived.append)
+                pair.remote_channel.on("message", arrived.append)
+                outage.cut(1)
+                pair.channel.send("from the dark")
+                pair.remote_channel.send("into the dark")
+                await asyncio.sleep(0.8)
+                assert arrived == []
+                assert outage.dropped >= 2
+                await until(lambda: len(arrived) == 2)  # noqa: B023
 
 
 async def test_outage_closed() -> None:
@@ -131,3 +168,39 @@ async def test_received_track_stopped() -> None:
         await waiting
     with pytest.raises(MediaStreamError):
         await track.recv()
+
+
+@pytest.mark.parametrize(
+    ("bound", "known", "unknown"),
+    [
+        (
+            "127.0.0.1",
+            ["127.0.0.1", "127.0.0.1:8080", "LocalHost:1", "[::1]:8080", "call.test"],
+            ["192.0.2.1", "[2001:db8::1]", "0.0.0.0", "evil.test", "127.0.0.1.evil"],
+        ),
+        ("::1", ["[::1]"], ["[::2]", "evil.test"]),
+        ("localhost", ["localhost"], ["192.0.2.1", "localhost.evil"]),
+        (
+            "0.0.0.0",
+            ["192.0.2.1:8080", "[2001:db8::1]:8080", "localhost", "call.test:443"],
+            ["evil.test", "evil.test:8080", "other.call.test", "1.2.3.4.evil.test"],
+        ),
+        ("mine.test", ["mine.test:8080", "192.0.2.1"], ["evil.test"]),
+        (
+            "::",
+            ["[::1]", "192.0.2.1"],
+            [
+                *("", "[", "[]", ":80", "call.test:", "call.test:x", "a b", "::1"),
+                *("evil.test@call.test", "call.test/", "call.test#", "call.test\\"),
+            ],
+        ),
+    ],
+)
+def test_hosts(bound: str, known: list[str], unknown: list[str]) -> None:
+    """
+    A server is known by its own names and by those which it is given; and by any
+    address, if it listens to others than its own machine.
+    """
+    hosts = Hosts(bound, ["Call.test"])
+    assert [x for x in known if not hosts.know(x)] == []
+    assert [x for x in unknown if hosts.know(x)] == []

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from examples.handover.network import DESK, LTE, PHONE, WIFI, Network
 from examples.ice_restart.media import write_video
+from examples.videocall_cli import __main__ as program
 
 from ..netns.lab import missing
 from .terminals import Program, recorded, running, shows, without_numbers
@@ -246,6 +248,31 @@ def test_no_file(tmp_path: Path) -> None:
             assert "There can be no call: " in end.shown
             assert nothing in end.shown
             assert "Traceback" not in end.shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--signaling-port", "99999"),
+        ("--signaling-port", "0"),
+        ("--signaling-port", "x"),
+        ("--ice-server", "nonsense"),
+        ("--ice-server", "turn:192.0.2.1"),
+    ],
+)
+def test_bad_arguments(
+    arguments: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    An argument that cannot be used is named.
+    """
+    monkeypatch.setattr(sys, "argv", ["", "offer", "-s", "tcp-socket", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == 2
+    assert f"error: argument {arguments[0]}: {arguments[1]} " in capsys.readouterr().err
 
 
 def test_port_in_use() -> None:

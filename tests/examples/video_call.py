@@ -14,7 +14,8 @@ from aiohttp import web
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Page, async_playwright
 
-from aiortc_restart import RTCConfiguration
+from aiortc_restart import RTCConfiguration, RTCIceServer
+from examples.video_call.hosts import Hosts
 from examples.video_call.server import Server
 
 from ..interop.remote import (
@@ -154,11 +155,17 @@ class FirefoxTab(Tab):
 
 
 @contextlib.asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(autoplay: bool = True) -> AsyncIterator[Browser]:
+    """
+    Run Chromium.
+
+    :param autoplay: Whether a page may make sound before somebody has clicked on it.
+    """
+    arguments = [x for x in CHROMIUM_ARGUMENTS if autoplay or "autoplay" not in x]
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
-            args=CHROMIUM_ARGUMENTS, executable_path=str(find_chromium())
+            args=arguments, executable_path=str(find_chromium())
         ) as browser,
     ):
         yield browser
@@ -175,20 +182,23 @@ async def firefox(url: str) -> AsyncIterator[FirefoxTab]:
 
 
 async def open_page(
-    browser: Browser, url: str, width: int = 1280, height: int = 800
+    browser: Browser, url: str, width: int = 1280, height: int = 800, script: str = ""
 ) -> ChromiumTab:
     """
     Show a page to a person who has not been there before.
+
+    :param script: What is run before the page's own programs.
     """
     context = await browser.new_context(viewport={"width": width, "height": height})
     await context.grant_permissions(["camera", "microphone"])
+    await context.add_init_script(script)
     tab = ChromiumTab(await context.new_page())
     await tab.page.goto(url)
     return tab
 
 
-def make_server() -> Server:
-    return Server(RTCConfiguration(iceServers=[], iceTrickle=True))
+def make_server(*servers: RTCIceServer) -> Server:
+    return Server(RTCConfiguration(iceServers=[*servers], iceTrickle=True), Hosts())
 
 
 @contextlib.asynccontextmanager

@@ -1,17 +1,31 @@
 // The page's own picture and sound.
 
-/** Open camera and microphone, or make something up where there are none. */
+const AUDIO = { echoCancellation: true };
+const VIDEO = { width: 480, height: 360, frameRate: { ideal: 15, max: 15 } };
+
+/** Open camera and microphone, and make up what there is not. */
 export async function openCamera(say) {
-  try {
-    return await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: true },
-      video: { width: 480, height: 360, frameRate: { ideal: 15, max: 15 } },
-    });
-  } catch (error) {
-    const reason = navigator.mediaDevices ? error.name : "this page is not secure (HTTPS)";
-    say(`No camera or microphone (${reason}): a drawn picture is sent instead.`);
-    return new MediaStream([...drawnPicture(), ...quietTone()]);
+  let reason = "this page is not secure (HTTPS)";
+  const open = async (media) => {
+    try {
+      return await navigator.mediaDevices.getUserMedia(media);
+    } catch (error) {
+      reason = navigator.mediaDevices ? error.name : reason;
+      return null;
+    }
+  };
+  // Without a microphone the two fail together.
+  const both = await open({ audio: AUDIO, video: VIDEO });
+  if (both !== null) {
+    return both;
   }
+  const camera = await open({ video: VIDEO });
+  if (camera !== null) {
+    say("No microphone: silence is sent instead.", 10);
+    return new MediaStream([...camera.getTracks(), ...tone(0)]);
+  }
+  say(`No camera or microphone (${reason}): a drawn picture is sent instead.`);
+  return new MediaStream([...drawnPicture(), ...tone(0.05)]);
 }
 
 function drawnPicture() {
@@ -33,12 +47,14 @@ function drawnPicture() {
   return canvas.captureStream(15).getTracks();
 }
 
-function quietTone() {
+function tone(loudness) {
   const context = new AudioContext();
-  const [tone, volume] = [context.createOscillator(), context.createGain()];
+  const [source, volume] = [context.createOscillator(), context.createGain()];
   const target = context.createMediaStreamDestination();
-  volume.gain.value = 0.05;
-  tone.connect(volume).connect(target);
-  tone.start();
+  volume.gain.value = loudness;
+  source.connect(volume).connect(target);
+  source.start();
+  // Browsers have a page make no sound until somebody has clicked on it.
+  document.addEventListener("click", () => context.resume(), { once: true });
   return target.stream.getTracks();
 }

@@ -3,7 +3,7 @@
 import { openCamera } from "./camera.js";
 import { Chart } from "./chart.js";
 import { negotiate, recover } from "./negotiation.js";
-import { $, Seats, notice, showPath, showState, showText } from "./panels.js";
+import { $, Seats, enableControls, notice, showPath, showState, showText } from "./panels.js";
 import { Signaler } from "./signaler.js";
 import { Stall, Statistics } from "./statistics.js";
 
@@ -43,7 +43,12 @@ class Call {
     this.pc = pc;
     this.seats = new Seats(pc);
     this.statistics = new Statistics(pc);
-    negotiate(pc, this.signaler, (error) => notice(`${error.name}: ${error.message}`));
+    negotiate(pc, this.signaler, ({ name, message }) => {
+      // What fails because the call has ended does not take the place of the reason.
+      if (pc.signalingState !== "closed") {
+        notice(`${name}: ${message}`);
+      }
+    });
     recover(pc, () => this.restart("by itself", "self"));
     for (const name of STATES) {
       const show = () => showState("here", name, pc[name]);
@@ -65,15 +70,14 @@ class Call {
     this.channel = pc.createDataChannel("chat");
     this.channel.onmessage = ({ data }) => this.hear(JSON.parse(data));
     this.timer = setInterval(() => this.tick(), INTERVAL);
+    enableControls(true);
   }
 
   close() {
     clearInterval(this.timer);
     this.pc?.close();
     this.stream.getTracks().forEach((track) => track.stop());
-    document.querySelectorAll("#controls button, #say button").forEach((button) => {
-      button.disabled = true;
-    });
+    enableControls(false);
   }
 
   /** Play what Python makes of the page's own track. */
@@ -98,6 +102,9 @@ class Call {
   }
 
   restart(label, kind) {
+    if (this.pc.signalingState === "closed") {
+      return; // It was lost, and has ended before it was time to.
+    }
     this.chart.mark(now(), label, kind);
     this.pc.restartIce();
   }
@@ -123,9 +130,19 @@ async function main() {
   $("#own").srcObject = stream;
 
   let ends = 0;
+  let ended = false;
+  const end = (reason) => {
+    if (!ended) {
+      ended = true;
+      notice(reason);
+      call.close();
+      signaler.close();
+    }
+  };
   const handlers = {
     welcome: (welcome) => call.open(welcome),
-    error: ({ message }) => notice(message, 10),
+    // Before the call it says why there will be none.
+    error: ({ message }) => (call.pc ? notice(message, 10) : end(message)),
     seats: (names) => call.seats.show(names),
     state: (states) => {
       Object.entries(states).forEach(([name, value]) => showState("server", name, value));
@@ -138,8 +155,7 @@ async function main() {
     },
   };
   const signaler = new Signaler(handlers, (reason) => {
-    notice(`${reason} Reload the page to join again.`);
-    call.close();
+    end(`${reason} Reload the page to join again.`);
   });
   const call = new Call(who, stream, signaler);
 

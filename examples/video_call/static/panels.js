@@ -25,6 +25,14 @@ export function notice(text, seconds = Infinity) {
   }
 }
 
+/** Let the person use the controls, or not: without a call there is nothing to control. */
+export function enableControls(enabled) {
+  for (const control of document.querySelectorAll("button, input, select")) {
+    control.disabled = !enabled;
+  }
+  $("#second").hidden = !enabled;
+}
+
 /** Add a state to the history of an end, unless it is the last one there. */
 export function showState(end, name, value) {
   const panel = $(`[data-end=${end}]`);

@@ -24,6 +24,10 @@ export class Signaler {
     };
   }
 
+  close() {
+    this.socket.close();
+  }
+
   send(message) {
     if (this.socket.readyState === WebSocket.OPEN) {
       this.socket.send(JSON.stringify(message));

@@ -1,0 +1,28 @@
+"""
+How much is allowed at once, and in the long run.
+"""
+
+import time
+
+
+class Bucket:
+    """
+    A token bucket.
+
+    :param rate: How many are allowed in a second, in the long run.
+    :param burst: How many are allowed at once, after nothing for a while.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._burst, self._rate = burst, rate
+        self._left, self._time = burst, time.monotonic()
+
+    def take(self) -> bool:
+        """
+        Decide whether one more is allowed now.
+        """
+        now = time.monotonic()
+        left = min(self._burst, self._left + (now - self._time) * self._rate)
+        allowed = left >= 1
+        self._left, self._time = left - allowed, now
+        return allowed
