@@ -7,10 +7,12 @@ time then, and by default always the same.
 
 import asyncio
 import contextlib
+import gc
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,6 +36,17 @@ DIRECTIONS = st.sampled_from(["sendrecv", "sendonly", "recvonly", "inactive"])
 ENDS = st.integers(0, 1)
 INDICES = st.integers(0, MAX_TRANSCEIVERS - 1)
 KINDS = st.sampled_from(["audio", "video"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unfrozen() -> Iterator[None]:
+    """
+    Forget at the end what Hypothesis knew of the runs.
+    """
+    yield
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class AnyNegotiation(RuleBasedStateMachine):
@@ -212,9 +225,14 @@ class AnyNegotiation(RuleBasedStateMachine):
         if self.error is None:
             with contextlib.suppress(BaseException):
                 self.run(self.end)
+        if self.error is None:
+            # It is garbage now, which the collection at the end is to find.
+            del self.call
         with self.stack:
             if self.error is not None:
                 raise self.error
+        # What is left is Hypothesis's, and no later collection need look at it.
+        gc.freeze()
 
     async def end(self) -> None:
         first = None
@@ -230,7 +248,7 @@ class AnyNegotiation(RuleBasedStateMachine):
 
 TestAnyNegotiation = AnyNegotiation.TestCase
 TestAnyNegotiation.settings = settings(
-    max_examples=NEGOTIATIONS or 300,
+    max_examples=NEGOTIATIONS or 2000,
     database=None,
     deadline=None,
     derandomize=not NEGOTIATIONS,
