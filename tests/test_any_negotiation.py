@@ -157,6 +157,7 @@ class AnyNegotiation(RuleBasedStateMachine):
         application = self.call.ends[end]
         self.run(lambda: application.start(application.make_offer(restart, sent)))
 
+    @precondition(lambda self: self.call.ends[0].sequential)
     @rule(end=ENDS, kind=KINDS, data=st.booleans())
     def make_stale_offer(self, end: int, kind: str, data: bool) -> None:
         application = self.call.ends[end]
