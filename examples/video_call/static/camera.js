@@ -1,7 +1,7 @@
 // The page's own picture and sound.
 
-const AUDIO = { echoCancellation: true };
-const VIDEO = { width: 480, height: 360, frameRate: { ideal: 15, max: 15 } };
+const AUDIO = Object.freeze({ echoCancellation: true });
+const VIDEO = Object.freeze({ width: 480, height: 360, frameRate: { ideal: 15, max: 15 } });
 
 /** Open camera and microphone, and make up what there is not. */
 export async function openCamera(say) {
