@@ -200,6 +200,29 @@ async def test_losses_are_no_outage(network: Network) -> None:
         assert sum(map(len, recovered)) < 15
 
 
+async def test_wrapped_socket(network: Network) -> None:
+    """
+    Who stands between a socket and the call stays there, and may cut it.
+    """
+
+    def receive(data: bytes, addr: tuple[str, int]) -> None:
+        if not cut:
+            type(protocol).datagram_received(protocol, data, addr)
+
+    cut = False
+    async with connected_transports(network) as (alice, bob):
+        (protocol,) = active(alice).connection._protocols
+        protocol.datagram_received = receive  # type: ignore[method-assign, assignment]
+        history = states_of(alice)
+        async with chatter(network, bob, alice):
+            await asyncio.sleep(3)
+            cut = True
+            await until(lambda: alice.state == "disconnected", timeout=7)
+            cut = False
+            await until(lambda: alice.state == "completed", timeout=1)
+        assert history == ["completed", "disconnected", "completed"]
+
+
 # What ends it
 
 

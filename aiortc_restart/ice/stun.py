@@ -62,10 +62,8 @@ class StunProtocol(aioice.ice.StunProtocol):
         Nothing of it costs time while nobody listens.
         """
         self._expected = addr
-        if addr is not None:
-            self.datagram_received = self._hear  # type: ignore[method-assign]
-        else:
-            vars(self).pop("datagram_received", None)
+        # Not an attribute of its own, which others may have put in the method's place.
+        self.__class__ = StunProtocol if addr is None else ListeningStunProtocol
 
     def send_stun(self, message: aioice.stun.Message, addr: Address) -> None:
         if self.receiver.withholds(self, message, addr):
@@ -79,8 +77,13 @@ class StunProtocol(aioice.ice.StunProtocol):
         finally:
             self._destination = None
 
-    def _hear(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        # It stands in for datagram_received() as long as somebody listens.
+
+class ListeningStunProtocol(StunProtocol):
+    """
+    What a protocol is while somebody listens to it.
+    """
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         before = self.receiver.data_count
         super().datagram_received(data, addr)
         # An address of IPv6 has four parts.

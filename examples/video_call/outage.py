@@ -16,8 +16,6 @@ from aioice.ice import StunProtocol
 
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
 
-Receive = Callable[[bytes, tuple[str, int]], None]
-
 
 class Outage:
     """
@@ -82,16 +80,18 @@ class Outage:
                 socket.transport = _Transport(socket.transport, self)
                 # The same way for the relayed address of a TURN server, which passes
                 # on what comes, and has no protocol that could be changed.
-                receive = functools.partial(self._receive, socket.datagram_received)
+                receive = functools.partial(self._receive, socket)
                 socket.datagram_received = receive  # type: ignore[method-assign]
 
     def _heal(self) -> None:
         self._timer = None
         self._changed()
 
-    def _receive(self, receive: Receive, data: bytes, addr: tuple[str, int]) -> None:
+    def _receive(
+        self, socket: StunProtocol, data: bytes, addr: tuple[str, int]
+    ) -> None:
         if not self.drops():
-            receive(data, addr)
+            type(socket).datagram_received(socket, data, addr)
 
 
 class _Transport(asyncio.DatagramTransport):
