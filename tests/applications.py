@@ -274,32 +274,6 @@ class Application:
             self._making_offer = False
         await self._roll_back()
 
-    async def make_stale_offer(self, change: Callable[[], object]) -> None:
-        """
-        Offer what has been created before a change, in the place of an offer which has
-        that, unless something is going on.
-        """
-        if self.busy or self.pc.signalingState != "stable":
-            return
-        self._making_offer = True
-        try:
-            agreed = self.pc.currentLocalDescription
-            stale = await self.pc.createOffer()
-            change()
-            await self.pc.setLocalDescription()
-            if (
-                self.pc.signalingState == "have-local-offer"
-                and self.pc.currentLocalDescription == agreed
-                # With an empty one, no credentials are left which a restart replaces.
-                and "\nm=" in stale.sdp
-            ):
-                await self.pc.setLocalDescription(stale)
-            self._send(self.pc.localDescription)
-        except InvalidStateError as exc:
-            self._check_expected(exc)
-        finally:
-            self._making_offer = False
-
     async def negotiate(self, explicit: bool = False) -> None:
         """
         Offer what is needed.
