@@ -501,6 +501,11 @@ class Session(SectionReader):
                 # Transports which it has added know the peer's credentials, too.
                 transport = transport_of(_aiortc.dtls_of(endpoint))
                 transport.describe_remote(media.ice)
+        # One that was bundled away, and that others still have, is to begin anew.
+        negotiated = {transport_of(_aiortc.dtls_of(x)) for x in self._remote_ice}
+        for transport in {transport_of(_aiortc.dtls_of(x)) for x in self._endpoints()}:
+            if transport not in negotiated:
+                transport.forget_remote()
         self._put_in_force(step)
         if description is not None:
             self._complete_candidates(description, step.rejected)

@@ -101,6 +101,28 @@ async def test_other_sections(
         await negotiate(answerer, offerer)
 
 
+async def test_shared_transport(network: Network) -> None:
+    """
+    A transport of the answerer's own that is bundled away, and that others still share,
+    is offered as a new one afterwards.
+    """
+    async with connected_pair(network) as pair:
+        pair.answerer.addTransceiver("video")
+        pair.answerer.addTransceiver("video")
+        pair.offerer.addTrack(Silence("video"))
+        first = await offered(pair.offerer, iceRestart=True)
+        await pair.answerer.setRemoteDescription(first)
+        offer = await offered_anew(pair.offerer, iceRestart=True)
+        answer = await answered(pair.answerer, offer)
+        await pair.offerer.setRemoteDescription(answer)
+        await asyncio.sleep(SETTLING)
+        await negotiate(pair.answerer, pair.offerer)
+        await asyncio.sleep(SETTLING)
+        await pair.exchange()
+        assert [x.mid for x in pair.answerer.getTransceivers()] == ["1", "2"]
+        assert len(ice_transports(pair.answerer)) == 1
+
+
 async def test_without_data(network: Network) -> None:
     """
     Without the data of the first offer there is no SCTP transport, until somebody makes
