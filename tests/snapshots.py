@@ -10,6 +10,8 @@ import aiortc
 
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
 
+from .calls import ice_transports
+
 EVENTS = (
     "connectionstatechange",
     "datachannel",
@@ -129,6 +131,24 @@ def nothing_changes(pc: RTCPeerConnection) -> Iterator[None]:
     for key, value in snapshot(pc).items():
         assert value == before[key], key
     assert not events, events
+
+
+def size(pc: RTCPeerConnection) -> tuple[int, ...]:
+    """
+    Return how much of each kind a connection holds, none of which may grow.
+    """
+    return (
+        len(pc._made_transports),
+        len(pc._origins),
+        len(pc._own),
+        len(pc.getTransceivers()),
+        len(pc._numbers._codecs),
+        len(pc._numbers._extensions),
+        len(pc._ice_transports),
+        len(pc._tasks),
+        len(snapshot(pc)["mids"]),
+        sum(len(x.generations) for x in ice_transports(pc)),
+    )
 
 
 def _ordered(pc: RTCPeerConnection) -> list[aiortc.RTCDtlsTransport]:

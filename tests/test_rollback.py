@@ -30,7 +30,7 @@ from .calls import (
 )
 from .media import Pictures, flowing
 from .network import Network
-from .snapshots import events_of, snapshot, watch_slots
+from .snapshots import events_of, size, snapshot, watch_slots
 from .utils import connected_pair, credentials, negotiate, states
 
 POLICIES = list(RTCBundlePolicy)
@@ -252,21 +252,6 @@ async def test_many(network: Network) -> None:
     """
     Fifty offers which are rolled back leave as much as one.
     """
-
-    def size(pc: RTCPeerConnection) -> tuple[int, ...]:
-        return (
-            len(pc._made_transports),
-            len(pc._origins),
-            len(pc._own),
-            len(pc.getTransceivers()),
-            len(pc._numbers._codecs),
-            len(pc._numbers._extensions),
-            len(pc._ice_transports),
-            len(pc._tasks),
-            len(snapshot(pc)["mids"]),
-            sum(len(x.generations) for x in ice_transports(pc)),
-        )
-
     configuration = RTCConfiguration(
         iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_COMPAT
     )
