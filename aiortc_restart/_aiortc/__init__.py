@@ -42,6 +42,7 @@ from .media import (  # noqa: E402
 )
 from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
+from .stun import StunMessage  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -61,6 +62,7 @@ __all__ = [
     "RTCSctpTransport",
     "RemoteCandidates",
     "SavedConnection",
+    "StunMessage",
     "Undone",
     "check_requirements",
     "dissociate",

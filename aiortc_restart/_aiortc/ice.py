@@ -1,4 +1,5 @@
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable
 
 import aioice
 import aioice.candidate
@@ -31,7 +32,13 @@ class Connection(aioice.Connection):
         return self._closing
 
     @property
-    def _early(self) -> Collection[object]:
+    def _checks_have_begun(self) -> bool:
+        return self._early_checks_done
+
+    @property
+    def _early(
+        self,
+    ) -> deque[tuple[aioice.stun.Message, tuple[str, int], aioice.ice.StunProtocol]]:
         return self._early_checks
 
     @property

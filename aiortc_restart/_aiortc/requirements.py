@@ -21,7 +21,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_local_candidates _local_candidates_end _nominated _nominating "
         "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "
-        "_remote_candidates_resolving _tie_breaker _transport_policy "
+        "_remote_candidates_resolving _tie_breaker _transport_policy _valid_username "
         "build_request check_complete check_incoming close connect "
         "data_received gather_candidates get_component_candidates "
         "protocol_lost query_consent request_received sort_check_list "
