@@ -19,7 +19,6 @@ from .ice import (  # noqa: E402
     RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
-    forward_relay_errors,
     random_ice_string,
 )
 from .media import (  # noqa: E402
@@ -43,6 +42,7 @@ from .media import (  # noqa: E402
 from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
 from .stun import StunMessage  # noqa: E402
+from .turn import relayed_candidate  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -68,13 +68,13 @@ __all__ = [
     "dissociate",
     "dtls_of",
     "end_track",
-    "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
     "kind_of",
     "missing_names",
     "mline_index",
     "random_ice_string",
+    "relayed_candidate",
     "role_kept",
     "send_keyframe",
     "set_mline_index",

@@ -27,7 +27,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "protocol_lost query_consent request_received sort_check_list "
         "stun_server switch_role turn_server".split(),
     ),
-    (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
+    (aioice.turn.TurnTransport, ["_connect"]),
     (aioice.stun.Transaction, ["response_received"]),
     (
         aiortc.RTCIceGatherer,
@@ -39,9 +39,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     ),
     (
         aiortc.RTCDtlsTransport,
-        "_RTCDtlsTransport__rx_packets _RTCDtlsTransport__tx_bytes "
-        "_RTCDtlsTransport__tx_packets _role _send_data _set_role _ssl _state "
-        "_write_ssl".split(),
+        "_RTCDtlsTransport__handshake_done _RTCDtlsTransport__local_certificate "
+        "_RTCDtlsTransport__rx_bytes _RTCDtlsTransport__rx_packets "
+        "_RTCDtlsTransport__tx_bytes _RTCDtlsTransport__tx_packets _data_receiver "
+        "_do_handshake _get_stats _handle_rtcp_data _handle_rtp_data _recv_next _role "
+        "_rx_srtp _send_data _set_role _set_state _srtp_profiles _ssl _state "
+        "_stats_id _write_ssl".split(),
     ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,

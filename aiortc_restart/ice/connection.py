@@ -9,7 +9,6 @@ import aioice.mdns
 import aioice.stun
 from aioice.candidate import candidate_priority
 
-from .. import _aiortc
 from .._aiortc import StunMessage
 from .._consent import ConsentTimes
 from .._servers import IceServer
@@ -274,7 +273,7 @@ class Connection(PathConnection):
             # The base names its class itself; ours has no slot more.
             protocol.__class__ = StunProtocol
             assert isinstance(protocol, StunProtocol)
-            protocol.TEMP()
+            protocol.prepare()
             sockets.append(protocol)
             # Each candidate of a type has a preference of its own (RFC 8445 section
             # 5.1.2.1).
@@ -410,7 +409,6 @@ class Connection(PathConnection):
     def relay_found(
         self, candidate: aioice.Candidate, protocol: aioice.ice.StunProtocol
     ) -> None:
-        _aiortc.forward_relay_errors(protocol)
         self._add_socket(protocol)
         self._found(candidate)
 

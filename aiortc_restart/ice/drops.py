@@ -86,12 +86,16 @@ class Drops:
                 REPORT_INTERVAL, self._report
             )
 
-    def fail(self, exc: Exception) -> None:
+    def fail(self, exc: Exception, quiet: bool = False) -> None:
         """
         Take note that a datagram has been dropped because a layer above raised an
         exception. The same exception of the same line is logged once a minute.
+
+        :param quiet: Whether the exception is usual, and is not logged.
         """
         self.count(LAYER_ABOVE)
+        if quiet:
+            return
         traceback = exc.__traceback__
         while traceback is not None and traceback.tb_next is not None:
             traceback = traceback.tb_next

@@ -54,9 +54,9 @@ class StunProtocol(aioice.ice.StunProtocol):
 
     def __init__(self, receiver: "PathConnection") -> None:
         super().__init__(receiver)
-        self.TEMP()
+        self.prepare()
 
-    def TEMP(self):
+    def prepare(self) -> None:
         self._asked: dict[asyncio.Future[None], Address] = {}
         self._destination: Address | None = None
         self._early: deque[tuple[bytes, Address]] = deque(maxlen=MAX_EARLY_DATA)
