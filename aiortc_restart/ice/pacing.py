@@ -31,7 +31,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self._answered: dict[Address, None] = {}
-        self._last = float("-inf")
+        self._forgot = self._last = float("-inf")
         self._sent: dict[Key, tuple[float, int]] = {}
         self._turns = asyncio.Lock()
 
@@ -55,7 +55,7 @@ class Pacing:
         if address in self._answered:
             return True
         now = asyncio.get_running_loop().time()
-        if len(self._sent) >= MAX_ADDRESSES:
+        if len(self._sent) >= MAX_ADDRESSES and now >= self._forgot + 1.0:
             self._forget(now)
         budgets: list[tuple[Key, int]] = [
             ((base, address), TRANSMISSIONS),
@@ -94,6 +94,7 @@ class Pacing:
             self._last = loop.time()
 
     def _forget(self, now: float) -> None:
+        self._forgot = now
         self._sent = {
             key: (began, count)
             for key, (began, count) in self._sent.items()
