@@ -7,7 +7,12 @@ import struct
 import pytest
 from aioice import stun
 
-from aiortc_restart.ice.messages import UnknownAttributes, parse_message
+from aiortc_restart.ice.messages import (
+    MAX_ATTRIBUTES,
+    UnknownAttributes,
+    is_signed,
+    parse_message,
+)
 
 KEY = b"password"
 
@@ -89,6 +94,7 @@ def test_check() -> None:
         message(kind=0x0FFF & 0x3EEF),
         check()[:-4],
         check() + bytes(4),
+        message(*(MAX_ATTRIBUTES + 1) * [attribute(0x8022, b"")]),
     ],
 )
 def test_malformed(data: bytes) -> None:
@@ -157,3 +163,19 @@ def test_answer_to_unknown_attributes() -> None:
     assert found.error_code == 420
     assert found.check_message_integrity(KEY)
     assert stun.parse_message(data).check_message_integrity(KEY)
+
+
+def test_signed() -> None:
+    """
+    A signature is told from a forged one without parsing the rest.
+    """
+    data = check()
+    assert is_signed(data, KEY)
+    assert not is_signed(data, b"another")
+    assert not is_signed(data[:-32], KEY)
+    assert not is_signed(data[:-9], KEY)
+    for i in (*range(2), *range(4, len(data) - 8)):
+        changed = data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]
+        assert not is_signed(changed, KEY)
+    late = message(*MAX_ATTRIBUTES * [attribute(0x8022, b"")], data[-32:])
+    assert not is_signed(late, KEY)

@@ -13,7 +13,7 @@ from .._aiortc import StunMessage
 from .._consent import ConsentTimes
 from .._servers import IceServer
 from .candidate import RTCPeerConnectionIceErrorEvent
-from .drops import MALFORMED, UNAUTHENTICATED
+from .drops import MALFORMED, TOO_MANY, UNAUTHENTICATED
 from .gathering import MAX_LOCAL_PREFERENCE, Gathering
 from .inbox import Inbox
 from .messages import UnknownAttributes
@@ -321,15 +321,17 @@ class Connection(PathConnection):
             if self._refusals.take():
                 self._refuse(message, addr, protocol)
             return
+        if not self._checks.take():
+            self.drops.count(TOO_MANY)
+            return
         logger.debug("%r %r < %s %s", self, protocol, addr, message)
         self._deliveries += 1
         assert isinstance(message, StunMessage)
         assert isinstance(protocol, StunProtocol)
         protocol.hear(addr)
-        key = self.local_password.encode("utf8")
         if message.unknown:
             response = UnknownAttributes(message, message.unknown)
-            response.add_message_integrity(key)
+            response.add_message_integrity(self._key)
             protocol.send_stun(response, addr)
         elif "PRIORITY" not in message.attributes:
             # A check without it is none (RFC 8445 section 7.1.1).
@@ -549,7 +551,7 @@ class Connection(PathConnection):
             transaction_id=message.transaction_id,
         )
         response.attributes["XOR-MAPPED-ADDRESS"] = addr
-        response.add_message_integrity(self.local_password.encode("utf8"))
+        response.add_message_integrity(self._key)
         try:
             protocol.send_stun(response, addr)
         finally:
@@ -568,7 +570,7 @@ class Connection(PathConnection):
         """
         return self._valid_username(
             message.attributes.get("USERNAME", "")
-        ) and message.check_message_integrity(self.local_password.encode("utf8"))
+        ) and message.check_message_integrity(self._key)
 
     def _refuse(
         self,

@@ -1,3 +1,4 @@
+import hmac
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,11 @@ from aioice.stun import (
 )
 
 from .._aiortc import StunMessage
+
+INTEGRITY = 0x0008
+
+MAX_ATTRIBUTES = 32
+"How many attributes a message may have: a check of a browser's has eight."
 
 MAX_USERNAME = 513
 "The longest USERNAME, in bytes (RFC 8489 section 14.3 has less than 509)."
@@ -45,6 +51,29 @@ _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
 
 
+def is_signed(data: bytes, key: bytes) -> bool:
+    """
+    Tell whether a message has a valid MESSAGE-INTEGRITY attribute, whatever else is in
+    it.
+
+    That costs a fraction of what parsing costs, and so does a forged message.
+    """
+    pos = HEADER_LENGTH
+    for _ in range(MAX_ATTRIBUTES):
+        if pos + INTEGRITY_LENGTH > len(data):
+            return False
+        number, length = _ATTRIBUTE.unpack_from(data, pos)
+        if number == INTEGRITY:
+            covered = pos + INTEGRITY_LENGTH - HEADER_LENGTH
+            signed = aioice.stun.set_body_length(data[:pos], covered)
+            value = data[pos + 4 : pos + INTEGRITY_LENGTH]
+            return length == INTEGRITY_LENGTH - 4 and hmac.compare_digest(
+                value, hmac.digest(key, signed, "sha1")
+            )
+        pos += 4 + length + -length % 4
+    return False
+
+
 def parse_message(data: bytes) -> StunMessage | None:
     """
     Parse a STUN message, or return `None` if it is malformed, so that it is to be
@@ -69,7 +98,9 @@ def _parse(data: bytes) -> StunMessage:
     signed: bytes | None = None
     unknown: list[int] = []
     pos = HEADER_LENGTH
-    while pos < end:
+    for _ in range(MAX_ATTRIBUTES):
+        if pos == end:
+            break
         number, length = _ATTRIBUTE.unpack_from(data, pos)
         begin = pos + 4
         after = begin + length + -length % 4
@@ -93,6 +124,8 @@ def _parse(data: bytes) -> StunMessage:
         elif reader is None and number < 0x8000 and signed is None:
             unknown.append(number)
         pos = after
+    else:
+        raise ValueError("There are too many attributes")
 
     if len(attributes.get("USERNAME", "")) > MAX_USERNAME:
         raise ValueError("USERNAME is too long")

@@ -9,14 +9,21 @@ import aioice.stun
 
 from .. import _aiortc
 from .._consent import ConsentTimes
-from .drops import UNAUTHENTICATED, Allowance
+from .drops import Allowance
 from .inbox import Inbox, NewerInbox
+from .messages import is_signed
 from .pacing import Pacing
 from .stun import Address, ConsentRequest, StunProtocol
 
 # How long a request may wait for its response, in seconds, if the path has not proved
 # to be slower.
 PATIENCE = 1.0
+
+MAX_CHECKS = 1000
+"""
+How many authentic checks are taken in a second: ten times as many as there may be
+pairs. Somebody on the path may send them again and again.
+"""
 
 MAX_REFUSALS = 10
 "How many checks that are not authentic are answered with an error in a second."
@@ -87,6 +94,7 @@ class PathConnection(_aiortc.Connection):
         "How many valid checks and responses have come on the selected pair."
         self.telling = False
         "Whether the listener is told when the next sign of life has come."
+        self._checks = Allowance(MAX_CHECKS)
         self._consent = consent
         self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
@@ -94,6 +102,7 @@ class PathConnection(_aiortc.Connection):
         self._ear: StunProtocol | None = None
         self._inbox: Inbox | NewerInbox = inbox
         self._is_mute = False
+        self._key = self.local_password.encode()
         self._mark = f"{self.local_username}:".encode()
         self._nominee: aioice.ice.CandidatePair | None = None
         self._pacing = pacing
@@ -247,15 +256,15 @@ class PathConnection(_aiortc.Connection):
                 lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
             )
 
-    def is_addressed(self, data: bytes) -> bool:
+    def is_heeded(self, data: bytes) -> bool:
         """
-        Tell whether a check may be meant for this connection. Others are answered with
-        an error now and then, and cost next to nothing.
+        Tell whether to parse a check: it is the peer's, or is answered with an error,
+        as few are in a second. Any other costs next to nothing.
         """
-        if self._mark in data or self._refusals.available:
+        # The name comes first, since strangers do not know it.
+        if self._mark in data and is_signed(data, self._key):
             return True
-        self.drops.count(UNAUTHENTICATED)
-        return False
+        return self._refusals.available
 
     def listen(self, listening: bool) -> None:
         """

@@ -188,12 +188,14 @@ class StunProtocol(aioice.ice.StunProtocol):
         receiver = self.receiver
         kind = data[:2]
         if kind == BINDING_REQUEST:
-            if receiver.is_addressed(data):
-                message = parse_message(data)
-                if message is None:
-                    receiver.drops.count(drops.MALFORMED)
-                else:
-                    receiver.request_received(message, addr, self)
+            if not receiver.is_heeded(data):
+                receiver.drops.count(drops.UNAUTHENTICATED)
+                return
+            message = parse_message(data)
+            if message is None:
+                receiver.drops.count(drops.MALFORMED)
+            else:
+                receiver.request_received(message, addr, self)
         elif kind in BINDING_RESPONSES:
             transaction = self.transactions.get(data[8:20])
             # A second answer to a request that was sent twice is nobody's fault.
