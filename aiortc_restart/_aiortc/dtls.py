@@ -28,7 +28,12 @@ class RTCTransportStats(aiortc.RTCTransportStats):
     "How many datagrams were dropped because they were not the peer's, or were bad."
 
     dropReasons: dict[str, int] = field(default_factory=dict)
-    "The same by reason."
+    """
+    The same by reason: `"empty"`, `"too long"`, `"not a protocol"` (RFC 7983),
+    `"stranger"` (from an address that has sent no authentic check), `"malformed STUN"`,
+    `"unauthenticated STUN"`, `"too many"` in a second, `"layer above"` (what DTLS, SRTP
+    or SCTP could not take).
+    """
 
 
 class RTCDtlsTransport(handshake.RTCDtlsTransport):
