@@ -77,22 +77,24 @@ class Requests:
         self._sources = sources
         network.tap(self._see)
 
-    def begun(self) -> list[float]:
+    def begun(self, host: str) -> list[float]:
         """
-        Return when the first request of each transaction was sent.
+        Return when the first request of each transaction was sent to an IP address.
         """
         times: dict[bytes, float] = {}
-        for time, _, transaction in self.sent:
-            times.setdefault(transaction, time)
+        for time, destination, transaction in self.sent:
+            if destination[0] == host:
+                times.setdefault(transaction, time)
         return sorted(times.values())
 
-    def most_to_one(self, window: float) -> int:
+    def most_to_a_port(self, host: str, window: float) -> int:
         """
-        Return how many at most one address got within some seconds.
+        Return how many at most one port of an IP address got within some seconds.
         """
         addresses: dict[Address, list[float]] = {}
         for time, destination, _ in self.sent:
-            addresses.setdefault(destination, []).append(time)
+            if destination[0] == host:
+                addresses.setdefault(destination, []).append(time)
         return max((busiest(x, window) for x in addresses.values()), default=0)
 
     def to(self, host: str) -> "Counter[Address]":

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from aiortc import RTCIceCandidate, RTCIceParameters
 
@@ -103,8 +103,7 @@ class Peer(asyncio.DatagramProtocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         reading = wire.read(data)
