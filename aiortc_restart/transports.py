@@ -7,6 +7,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from . import _aiortc
 from ._tasks import Tasks
 from .ice import (
+    Pacing,
     RTCIceGatherer,
     RTCIceTransport,
     create_credentials,
@@ -29,6 +30,8 @@ class TransportOwner(PathKeeper):
     def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
         configuration = configuration or RTCConfiguration()
         check_configuration(configuration)
+        # Before the transports, which aiortc's constructor does not make yet.
+        self._pacing = Pacing()
         super().__init__(copy_configuration(configuration))
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
@@ -66,6 +69,7 @@ class TransportOwner(PathKeeper):
             local_username=shown.usernameFragment,
             local_password=shown.password,
             trickle=self._settings.iceTrickle,
+            pacing=self._pacing,
         )
         transport = RTCIceTransport(
             gatherer,

@@ -70,7 +70,7 @@ async def chatter(
 
     async def send() -> None:
         while True:
-            await sender._send(b"data")
+            await sender._send(rtp_like("data"))
             await asyncio.sleep(0.02)
 
     async def receive() -> None:
@@ -135,12 +135,19 @@ def described(transport: RTCIceTransport) -> Signal:
     )
 
 
+def rtp_like(text: str | int) -> bytes:
+    """
+    Return a datagram which begins as RTP does, so that a transport takes it.
+    """
+    return b"\x80" + str(text).encode()
+
+
 async def exchange(first: RTCIceTransport, second: RTCIceTransport) -> None:
     """
     Send a datagram each way and read it.
     """
     for sender, receiver in ((first, second), (second, first)):
-        data = f"{sender.role} {asyncio.get_running_loop().time()}".encode()
+        data = rtp_like(f"{sender.role} {asyncio.get_running_loop().time()}")
         await sender._send(data)
         async with asyncio.timeout(1):
             assert await receiver._recv() == data

@@ -19,6 +19,7 @@ from .agents import (
     exchange,
     make_transport,
     restart,
+    rtp_like,
     socket_address,
     states_of,
     unreachable,
@@ -51,7 +52,7 @@ async def test_nothing_is_sent_without_consent(network: Network) -> None:
         await until(lambda: alice.state == "failed", timeout=40)
         await asyncio.sleep(1)
         sent = network.log[-1]
-        await alice._send(b"data")
+        await alice._send(rtp_like("data"))
         await asyncio.sleep(10)
         since = [x for x in network.log if x.time > sent.time and x.source == ours]
         assert since == []
@@ -104,7 +105,7 @@ async def test_other_traffic(network: Network, data: bool) -> None:
         losing = asyncio.create_task(time_of_loss(alice))
         while not losing.done():
             if data:
-                await bob._send(b"data")
+                await bob._send(rtp_like("data"))
             await asyncio.sleep(0.5)
         await losing
         assert network.now - began == pytest.approx(LIFETIME, abs=0.6)

@@ -10,6 +10,7 @@ import pytest
 from aioice import stun
 
 from aiortc_restart import RTCIceTransport
+from aiortc_restart.ice.pacing import PACING
 
 from .agents import (
     accept_restart,
@@ -65,6 +66,7 @@ async def test_first_check_is_the_offerers(
     async with connected_transports(network) as (alice, bob):
         network.delay(0.02)
         first, second = (alice, bob) if offerer == "alice" else (bob, alice)
+        await asyncio.sleep(PACING)
         answer = await answer_restart(second, await offer_restart(first))
         await asyncio.sleep(latency)
         assert first_check(network, second) is None
@@ -127,6 +129,7 @@ async def test_no_wait_for_a_lite_peer(network: Network) -> None:
     async with connected_transports(network) as (alice, bob):
         offer = await offer_restart(alice)
         offer.parameters.iceLite = True
+        await asyncio.sleep(PACING)
         await answer_restart(bob, offer)
         began = network.now
         await asyncio.sleep(0.1)
@@ -143,6 +146,7 @@ async def test_no_wait_for_a_peer_which_keeps_its_sockets(network: Network) -> N
         address = socket_address(active(alice))
         (kept,) = offer.candidates
         kept.ip, kept.port = address
+        await asyncio.sleep(PACING)
         await answer_restart(bob, offer)
         began = network.now
         await asyncio.sleep(0.1)

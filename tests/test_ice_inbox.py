@@ -15,6 +15,7 @@ from .agents import (
     current,
     exchange,
     restart,
+    rtp_like,
     socket_address,
 )
 from .network import Address, Network
@@ -95,6 +96,7 @@ async def test_newer_inbox_is_bounded(network: Network) -> None:
     await turns(5)
     assert len(inbox) == INBOX_SIZE
     assert await inbox.get() == b"0"
+    inbox.close()
 
 
 async def test_newer_inbox_of_a_quiet_older_path(network: Network) -> None:
@@ -122,11 +124,11 @@ async def test_old_path_is_read_first(network: Network) -> None:
         old, new = await switched_paths(alice, bob)
         for number in range(5):
             # As an event loop reads them: one of each socket in turn.
-            network.send(*new, f"new {number}".encode())
-            network.send(*old, f"old {number}".encode())
+            network.send(*new, rtp_like(f"new {number}"))
+            network.send(*old, rtp_like(f"old {number}"))
             await turns(1)
         assert await read(alice, 10) == [
-            f"{name} {number}".encode()
+            rtp_like(f"{name} {number}")
             for name in ("old", "new")
             for number in range(5)
         ]
@@ -139,10 +141,10 @@ async def test_new_path_alone(network: Network) -> None:
     async with connected_transports(network) as (alice, bob):
         _, new = await switched_paths(alice, bob)
         for number in range(5):
-            network.send(*new, str(number).encode())
+            network.send(*new, rtp_like(number))
             await turns(1)
         began = network.now
-        assert await read(alice, 5) == [str(number).encode() for number in range(5)]
+        assert await read(alice, 5) == [rtp_like(number) for number in range(5)]
         assert network.now == began
 
 
@@ -153,14 +155,14 @@ async def test_old_path_ends_while_the_new_one_waits(network: Network) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         old, new = await switched_paths(alice, bob)
-        network.send(*new, b"new")
-        network.send(*old, b"old")
+        network.send(*new, rtp_like("new"))
+        network.send(*old, rtp_like("old"))
         await turns(1)
         ((retired, timer),) = alice._retired.items()
         timer.cancel()
         alice._close(retired)
-        network.send(*new, b"newer")
-        assert await read(alice, 3) == [b"old", b"new", b"newer"]
+        network.send(*new, rtp_like("newer"))
+        assert await read(alice, 3) == [rtp_like(x) for x in ("old", "new", "newer")]
         await exchange(alice, bob)
 
 
@@ -175,7 +177,7 @@ async def test_order_across_restarts(network: Network, gap: float) -> None:
         async def send() -> None:
             nonlocal sent
             while True:
-                await bob._send(str(sent).encode())
+                await bob._send(rtp_like(sent))
                 sent += 1
                 await asyncio.sleep(gap)
 
@@ -194,4 +196,4 @@ async def test_order_across_restarts(network: Network, gap: float) -> None:
         receiving.cancel()
         await asyncio.wait([sending, receiving])
         assert sent > 10
-        assert received == [str(number).encode() for number in range(sent)]
+        assert received == [rtp_like(number) for number in range(sent)]

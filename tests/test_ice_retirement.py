@@ -12,6 +12,7 @@ from .agents import (
     current,
     fragment,
     restart,
+    rtp_like,
     socket_address,
 )
 from .network import Network
@@ -71,7 +72,7 @@ async def test_peer_which_stays_is_not_answered(network: Network) -> None:
         left_at = network.now
         answered = []
         while network.now - left_at < 9:
-            network.send(peer, address, b"stays")
+            network.send(peer, address, rtp_like("stays"))
             before = len(prober.responses)
             prober.send_check(address, username, password, **{"ICE-CONTROLLED": 1})
             await asyncio.sleep(INTERVAL)
@@ -95,6 +96,6 @@ async def test_peer_which_stays_while_restarts_go_on(network: Network) -> None:
             await restart(alice, bob)
             for _ in range(17):
                 for source, destination in old:
-                    network.send(source, destination, b"stays")
+                    network.send(source, destination, rtp_like("stays"))
                 await asyncio.sleep(INTERVAL)
             assert network.sockets("alice") <= 3

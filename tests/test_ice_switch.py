@@ -22,6 +22,7 @@ from .agents import (
     offer_restart,
     pairs_selected,
     restart,
+    rtp_like,
     set_tie_breaker,
     socket_address,
     switched,
@@ -306,11 +307,11 @@ async def test_controlled_agent_follows_its_peer(network: Network) -> None:
             USE_CANDIDATE=None,
         )
         await until(lambda: len(selected) == 1)
-        await bob._send(b"data")
+        await bob._send(rtp_like("data"))
         assert network.log[-1].destination == prober.address
         assert [x.message_class for x in prober.responses] == [stun.Class.RESPONSE]
         # Its data is none of what a prober understands.
-        network.filter = lambda datagram: datagram.data != b"data"
+        network.filter = lambda datagram: datagram.data != rtp_like("data")
         prober.close()
 
 

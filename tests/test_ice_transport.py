@@ -23,6 +23,7 @@ from .agents import (
     offer_restart,
     pairs_selected,
     restart,
+    rtp_like,
     socket_address,
     switched,
 )
@@ -99,9 +100,9 @@ async def test_receive_from_all_generations(network: Network) -> None:
         await restart(alice, bob)
         switched_at = network.now
         await asyncio.sleep(1.4)
-        network.send(peer, address, b"late")
+        network.send(peer, address, rtp_like("late"))
         async with asyncio.timeout(0.05):
-            assert await alice._recv() == b"late"
+            assert await alice._recv() == rtp_like("late")
         await asyncio.sleep(1.5)
         assert network.sockets("alice") == 2
         await until(lambda: network.sockets("alice") == 1)
@@ -139,9 +140,9 @@ async def test_recv_while_the_path_is_lost(network: Network) -> None:
         assert not receiving.done()
         network.heal()
         await restart(alice, bob)
-        await bob._send(b"back")
+        await bob._send(rtp_like("back"))
         async with asyncio.timeout(1):
-            assert await receiving == b"back"
+            assert await receiving == rtp_like("back")
 
 
 async def test_send_while_the_path_is_lost(network: Network) -> None:
@@ -150,12 +151,12 @@ async def test_send_while_the_path_is_lost(network: Network) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         network.cut()
-        await alice._send(b"on the way")
+        await alice._send(rtp_like("on the way"))
         assert alice._dropped == 0
         await until(lambda: alice.state == "failed", timeout=40)
         sent = len(network.log)
         for _ in range(3):
-            await alice._send(b"lost")
+            await alice._send(rtp_like("lost"))
         assert alice._dropped == 3
         assert len(network.log) == sent
         network.heal()
@@ -169,7 +170,7 @@ async def test_send_before_a_path(network: Network) -> None:
     Before there is a path datagrams are dropped, too.
     """
     transport = make_transport(network, "alice")
-    await transport._send(b"early")
+    await transport._send(rtp_like("early"))
     assert transport._dropped == 1
     await transport.stop()
 
@@ -180,9 +181,9 @@ async def test_recv_and_send_after_stop(network: Network) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         receiving = asyncio.create_task(alice._recv())
-        await bob._send(b"unread")
+        await bob._send(rtp_like("unread"))
         await asyncio.sleep(0.01)
-        assert await receiving == b"unread"
+        assert await receiving == rtp_like("unread")
         receiving = asyncio.create_task(alice._recv())
         await asyncio.sleep(0)
         await alice.stop()
@@ -191,7 +192,7 @@ async def test_recv_and_send_after_stop(network: Network) -> None:
         with pytest.raises(ConnectionError):
             await alice._recv()
         with pytest.raises(ConnectionError):
-            await alice._send(b"no more")
+            await alice._send(rtp_like("no more"))
 
 
 async def test_inbox_is_bounded(network: Network) -> None:
@@ -200,10 +201,10 @@ async def test_inbox_is_bounded(network: Network) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         for number in range(INBOX_SIZE + 100):
-            await bob._send(str(number).encode())
+            await bob._send(rtp_like(number))
         await asyncio.sleep(0.1)
         received = [await alice._recv() for _ in range(INBOX_SIZE)]
-        assert received == [str(number).encode() for number in range(INBOX_SIZE)]
+        assert received == [rtp_like(number) for number in range(INBOX_SIZE)]
         assert len(alice._gatherer.inbox) == 0
         await exchange(alice, bob)
 
@@ -214,7 +215,7 @@ async def test_stop_with_a_full_inbox(network: Network) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         for _ in range(INBOX_SIZE + 1):
-            await bob._send(b"unread")
+            await bob._send(rtp_like("unread"))
         await asyncio.sleep(0.1)
         await alice.stop()
         assert alice.state == "closed"

@@ -4,9 +4,10 @@ Calls which come up while servers are being asked (RFC 8838).
 
 import asyncio
 
-import aioice.ice
 import aioice.stun
 import pytest
+
+from aiortc_restart.ice.stun import StunProtocol
 
 from .calls import ice_transport, path, peers, ufrag_of
 from .found import Found, asking, asking_peers, trickle
@@ -26,10 +27,10 @@ def send_checks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Let a check without an answer fail soon: it is not repeated.
     """
-    request = aioice.ice.StunProtocol.request
+    request = StunProtocol.request
 
     async def once(
-        self: aioice.ice.StunProtocol,
+        self: StunProtocol,
         message: aioice.stun.Message,
         addr: Address,
         integrity_key: bytes | None = None,
@@ -39,7 +40,7 @@ def send_checks_once(monkeypatch: pytest.MonkeyPatch) -> None:
             retransmissions = 0
         return await request(self, message, addr, integrity_key, retransmissions)
 
-    monkeypatch.setattr(aioice.ice.StunProtocol, "request", once)
+    monkeypatch.setattr(StunProtocol, "request", once)
 
 
 # Checks

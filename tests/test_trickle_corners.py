@@ -9,12 +9,12 @@ from unittest import mock
 import aioice.ice
 import pytest
 from aioice import stun
-from aioice.ice import StunProtocol
 from aiortc import RTCSessionDescription
 from aiortc.exceptions import OperationError
 
 from aiortc_restart import RTCIceCandidate, RTCIceTransport, RTCPeerConnection
 from aiortc_restart.ice import create_credentials
+from aiortc_restart.ice.stun import StunProtocol
 from aiortc_restart.negotiation.held import HOLDING_TIME
 
 from .agents import make_gatherer

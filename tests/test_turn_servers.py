@@ -7,11 +7,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import aioice.ice
 import pytest
 from aioice import stun
 
-from aiortc_restart import RTCIceTransportPolicy, RTCPeerConnection
+from aiortc_restart import RTCIceTransportPolicy, RTCPeerConnection, _aiortc
 
 from .found import Found, asking, gathered
 from .network import Address, Network
@@ -156,14 +155,14 @@ async def test_of_one_version(
     It is not asked over an IP version which this host lacks.
     """
     resolve(SIX, FOUR)
-    relayed_candidate = aioice.ice.relayed_candidate
+    relayed_candidate = _aiortc.relayed_candidate
     hosts: list[str] = []
 
     async def ask(*, turn_server: Address, **options: Any) -> Any:
         hosts.append(turn_server[0])
         return await relayed_candidate(turn_server=turn_server, **options)
 
-    monkeypatch.setattr(aioice.ice, "relayed_candidate", ask)
+    monkeypatch.setattr(_aiortc, "relayed_candidate", ask)
     server = await turn_server(network, 0.1, address=FOUR)
     found = await gathered(network, URL, iceTransportPolicy=policy)
     assert hosts == [FOUR]
@@ -235,7 +234,7 @@ async def test_connection_by_name(
         names.append(turn_server)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(aioice.ice, "relayed_candidate", relayed_candidate)
+    monkeypatch.setattr(_aiortc, "relayed_candidate", relayed_candidate)
     urls = f"{URL}?transport=tcp", "turns:turn.example.org"
     found = await gathered(network, *urls)
     assert names == [("turn.example.org", 3478), ("turn.example.org", 5349)]

@@ -19,7 +19,6 @@ from .ice import (  # noqa: E402
     RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
-    forward_relay_errors,
     random_ice_string,
 )
 from .media import (  # noqa: E402
@@ -42,6 +41,8 @@ from .media import (  # noqa: E402
 )
 from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
+from .stun import StunMessage  # noqa: E402
+from .turn import relayed_candidate  # noqa: E402
 
 __all__ = [
     "PRIVATE_NAMES",
@@ -61,18 +62,19 @@ __all__ = [
     "RTCSctpTransport",
     "RemoteCandidates",
     "SavedConnection",
+    "StunMessage",
     "Undone",
     "check_requirements",
     "dissociate",
     "dtls_of",
     "end_track",
-    "forward_relay_errors",
     "has_preferred_codecs",
     "is_bundled",
     "kind_of",
     "missing_names",
     "mline_index",
     "random_ice_string",
+    "relayed_candidate",
     "role_kept",
     "send_keyframe",
     "set_mline_index",

@@ -1,10 +1,10 @@
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable
 
 import aioice
 import aioice.candidate
 import aioice.ice
 import aioice.stun
-import aioice.turn
 import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
@@ -31,7 +31,13 @@ class Connection(aioice.Connection):
         return self._closing
 
     @property
-    def _early(self) -> Collection[object]:
+    def _checks_have_begun(self) -> bool:
+        return self._early_checks_done
+
+    @property
+    def _early(
+        self,
+    ) -> deque[tuple[aioice.stun.Message, tuple[str, int], aioice.ice.StunProtocol]]:
         return self._early_checks
 
     @property
@@ -141,16 +147,6 @@ class Connection(aioice.Connection):
     def _forget_consent_task(self) -> None:
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None
-
-
-def forward_relay_errors(protocol: aioice.ice.StunProtocol) -> None:
-    """
-    Let a socket to a TURN server report its errors to the protocol which uses it, as
-    other sockets do.
-    """
-    if isinstance(protocol.transport, aioice.turn.TurnTransport):
-        client = protocol.transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
-        client.error_received = protocol.error_received
 
 
 def random_ice_string(length: int) -> str:

@@ -21,13 +21,13 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_local_candidates _local_candidates_end _nominated _nominating "
         "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "
-        "_remote_candidates_resolving _tie_breaker _transport_policy "
+        "_remote_candidates_resolving _tie_breaker _transport_policy _valid_username "
         "build_request check_complete check_incoming close connect "
         "data_received gather_candidates get_component_candidates "
         "protocol_lost query_consent request_received sort_check_list "
         "stun_server switch_role turn_server".split(),
     ),
-    (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
+    (aioice.turn.TurnTransport, ["_connect"]),
     (aioice.stun.Transaction, ["response_received"]),
     (
         aiortc.RTCIceGatherer,
@@ -39,9 +39,12 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     ),
     (
         aiortc.RTCDtlsTransport,
-        "_RTCDtlsTransport__rx_packets _RTCDtlsTransport__tx_bytes "
-        "_RTCDtlsTransport__tx_packets _role _send_data _set_role _ssl _state "
-        "_write_ssl".split(),
+        "_RTCDtlsTransport__handshake_done _RTCDtlsTransport__local_certificate "
+        "_RTCDtlsTransport__rx_bytes _RTCDtlsTransport__rx_packets "
+        "_RTCDtlsTransport__tx_bytes _RTCDtlsTransport__tx_packets _data_receiver "
+        "_do_handshake _get_stats _handle_rtcp_data _handle_rtp_data _recv_next _role "
+        "_rx_srtp _send_data _set_role _set_state _srtp_profiles _ssl _state "
+        "_stats_id _write_ssl".split(),
     ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,

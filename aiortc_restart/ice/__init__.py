@@ -9,13 +9,16 @@ from .candidate import (
     end_of_candidates,
     is_end_of_candidates,
 )
-from .connection import COMPONENT, MAX_REMOTE_CANDIDATES
+from .connection import MAX_REMOTE_CANDIDATES
 from .gatherer import RTCIceGatherer, create_credentials
+from .pacing import Pacing
+from .stun import COMPONENT
 from .transport import RTCIceTransport
 
 __all__ = [
     "COMPONENT",
     "MAX_REMOTE_CANDIDATES",
+    "Pacing",
     "RTCIceCandidate",
     "RTCIceCandidatePair",
     "RTCIceGatherer",

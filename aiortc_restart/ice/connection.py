@@ -9,19 +9,19 @@ import aioice.mdns
 import aioice.stun
 from aioice.candidate import candidate_priority
 
-from .. import _aiortc
+from .._aiortc import StunMessage
 from .._consent import ConsentTimes
 from .._servers import IceServer
 from .candidate import RTCPeerConnectionIceErrorEvent
+from .drops import MALFORMED, TOO_MANY, UNAUTHENTICATED
 from .gathering import MAX_LOCAL_PREFERENCE, Gathering
 from .inbox import Inbox
+from .messages import UnknownAttributes
+from .pacing import Pacing
 from .path import PathConnection
-from .stun import Address, StunProtocol
+from .stun import COMPONENT, Address, StunProtocol
 
 logger = logging.getLogger(__name__)
-
-# The only one there is, as RTCP has none of its own (RFC 5761).
-COMPONENT = 1
 
 # The limit which RFC 8445 section 19.5.1 gives for checks: the peer chooses how many
 # candidates there are.
@@ -41,8 +41,9 @@ LATE_ANSWER_TIME = 3.0
 LateAnswer = tuple[aioice.ice.StunProtocol, aioice.stun.Message, Address]
 "To whom it goes, and by which socket."
 
-# How far apart checks begin, in seconds: that of the base (RFC 8445 section 14.2).
-PACING = 0.02
+# How many role conflicts of a check are repaired: one is there if each side has taken
+# the same role (RFC 8445 section 7.2.5.1), and a peer that claims more has no role.
+MAX_ROLE_REPAIRS = 3
 
 
 class ConnectionObserver(Protocol):
@@ -87,12 +88,18 @@ class Connection(PathConnection):
 
     :param inbox: For the received datagrams, shared by all connections of a transport.
     :param consent: How often consent is asked for, and how long it lasts.
+    :param pacing: Bounds the checks, together with those of other connections.
     """
 
     def __init__(
-        self, inbox: Inbox, consent: ConsentTimes, *args: Any, **kwargs: Any
+        self,
+        inbox: Inbox,
+        consent: ConsentTimes,
+        pacing: Pacing,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(inbox, consent, *args, **kwargs)
+        super().__init__(inbox, consent, pacing, *args, **kwargs)
         self.dead_path: tuple[str, str] | None = None
         "The addresses, ours and the peer's, of a path which is known to be dead."
         self.observer: ConnectionObserver | None = None
@@ -101,7 +108,6 @@ class Connection(PathConnection):
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
         self._is_early = False
-        self._last_check = float("-inf")
         self._left_pair: aioice.ice.CandidatePair | None = None
         self._late_answers: dict[tuple[bytes, Address], LateAnswer] | None = {}
         "`None` when no answer is late any more."
@@ -111,6 +117,8 @@ class Connection(PathConnection):
         self._servers: tuple[IceServer, ...] = ()
         self._triggering: tuple[aioice.ice.StunProtocol, Address] | None = None
         "By which socket the check has come which is being handled, and from where."
+        self._triggered: set[aioice.ice.CandidatePair] = set()
+        "The pairs that are checked because the peer has checked them."
 
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
@@ -171,6 +179,7 @@ class Connection(PathConnection):
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
         before = self.selected_pair, self.nominated
+        self._triggered.discard(pair)
         if pair is self._nominee and pair.state != pair.State.SUCCEEDED:
             self._nominee = None
             self._nominating_components.discard(pair.component)
@@ -217,12 +226,30 @@ class Connection(PathConnection):
             self.nominate_again()
 
     async def check_start(self, pair: aioice.ice.CandidatePair) -> None:
+        # As aioice's, but that a check waits for its turn, and that there is an end to
+        # role conflicts.
         loop = asyncio.get_running_loop()
-        began = self._last_check = loop.time()
-        await super().check_start(pair)
+        began = loop.time()
+        self.check_state(pair, pair.State.IN_PROGRESS)
+        try:
+            began = await self._check(pair)
+        except asyncio.CancelledError:
+            self._check_cancelled(pair)
+            raise
+        except aioice.stun.TransactionError as exc:
+            logger.debug("%r x check %r: %s", self, pair, exc)
+            self.check_state(pair, pair.State.FAILED)
+        else:
+            self.check_state(pair, pair.State.SUCCEEDED)
+        self.check_complete(pair)
         if pair is self.selected_pair and not self.round_trip:
             # Two, if it nominates; better too long than too short.
             self.round_trip = loop.time() - began
+
+    def check_start_task(self, pair: aioice.ice.CandidatePair) -> None:
+        if self._triggering is not None:
+            self._triggered.add(pair)
+        super().check_start_task(pair)
 
     async def close(self) -> None:
         if not self._is_closing and self.observer is not None:
@@ -246,6 +273,7 @@ class Connection(PathConnection):
             # The base names its class itself; ours has no slot more.
             protocol.__class__ = StunProtocol
             assert isinstance(protocol, StunProtocol)
+            protocol.prepare()
             sockets.append(protocol)
             # Each candidate of a type has a preference of its own (RFC 8445 section
             # 5.1.2.1).
@@ -286,21 +314,33 @@ class Connection(PathConnection):
         addr: tuple[str, int],
         protocol: aioice.ice.StunProtocol,
     ) -> None:
+        if self._is_closing:
+            return
+        if not self._is_authentic(message):
+            self.drops.count(UNAUTHENTICATED)
+            if self._refusals.take():
+                self._refuse(message, addr, protocol)
+            return
+        if not self._checks.take():
+            self.drops.count(TOO_MANY)
+            return
+        logger.debug("%r %r < %s %s", self, protocol, addr, message)
         self._deliveries += 1
-        self._messages += 1
-        early = len(self._early)
-        if "USE-CANDIDATE" in message.attributes and self._late_answers is not None:
-            self._is_early = (
-                self.observer is not None and self.observer.nomination_is_early()
-            )
-            if not self._is_early:
-                self.answer_nominations()
-        try:
-            super().request_received(message, addr, protocol)
-        finally:
-            self._is_early = False
-        if self.observer is not None and len(self._early) != early:
-            self.observer.check_received()
+        assert isinstance(message, StunMessage)
+        assert isinstance(protocol, StunProtocol)
+        protocol.hear(addr)
+        if message.unknown:
+            response = UnknownAttributes(message, message.unknown)
+            response.add_message_integrity(self._key)
+            protocol.send_stun(response, addr)
+        elif "PRIORITY" not in message.attributes:
+            # A check without it is none (RFC 8445 section 7.1.1).
+            self.drops.count(MALFORMED)
+        elif not self._repair_role(message):
+            self.respond_error(message, addr, protocol, (487, "Role Conflict"))
+        else:
+            self._answer(message, addr, protocol)
+            self._take_check(message, addr, protocol)
 
     def sort_check_list(self) -> None:
         super().sort_check_list()
@@ -371,7 +411,6 @@ class Connection(PathConnection):
     def relay_found(
         self, candidate: aioice.Candidate, protocol: aioice.ice.StunProtocol
     ) -> None:
-        _aiortc.forward_relay_errors(protocol)
         self._add_socket(protocol)
         self._found(candidate)
 
@@ -395,9 +434,66 @@ class Connection(PathConnection):
         finally:
             self._resolving.remove(socket)
 
+    async def _ask(
+        self, pair: aioice.ice.CandidatePair, request: aioice.stun.Message
+    ) -> None:
+        """
+        Send a check and wait for its answer.
+
+        :raises aioice.stun.TransactionError: if there is none, or it is an error.
+        """
+        assert self.remote_password is not None
+        key = self.remote_password.encode("utf8")
+        try:
+            await pair.protocol.request(request, pair.remote_addr, integrity_key=key)
+        except aioice.stun.TransactionFailed:
+            self.answered(pair)
+            raise
+        self.answered(pair)
+
+    async def _check(self, pair: aioice.ice.CandidatePair) -> float:
+        """
+        Check a pair, nominate it if it is to be nominated, and return the loop's time
+        at which this began.
+
+        :raises aioice.stun.TransactionError: if the pair does not work.
+        """
+        repairs = 0
+        while True:
+            await self._pacing.turn()
+            began = asyncio.get_running_loop().time()
+            nominate = self.ice_controlling and not self.remote_is_lite
+            request = self.build_request(pair, nominate=nominate)
+            try:
+                await self._ask(pair, request)
+                break
+            except aioice.stun.TransactionFailed as exc:
+                if exc.response.error_code != 487 or repairs == MAX_ROLE_REPAIRS:
+                    raise
+                repairs += 1
+                self.switch_role("ICE-CONTROLLED" in request.attributes)
+
+        if nominate or pair.remote_nominated:
+            # With its check (RFC 5245 section 8.1.1.2), or by the peer.
+            pair.nominated = True
+        elif self.ice_controlling and pair.component not in self._nominating_components:
+            # Regular nomination (RFC 8445 section 8.1.1).
+            self._nominating_components.add(pair.component)
+            await self._ask(pair, self.build_request(pair, nominate=True))
+            pair.nominated = True
+        return began
+
+    def _check_cancelled(self, pair: aioice.ice.CandidatePair) -> None:
+        # aioice cancels all checks when it has a pair, and would never begin them
+        # again, though the peer waits for a triggered one.
+        pair.task = None
+        self.check_state(pair, pair.State.FROZEN)
+        if pair in self._triggered and pair in self._pairs and not self._is_closing:
+            self.check_start_task(pair)
+
     def _check_new_pairs(self) -> None:
-        # The base looks for them at its pace only.
-        if asyncio.get_running_loop().time() >= self._last_check + PACING:
+        # aioice looks for them at its pace only.
+        if self._pacing.ready:
             self._check_next()
 
     def _drop_excess_pairs(self) -> None:
@@ -437,12 +533,87 @@ class Connection(PathConnection):
             and pair.state == pair.State.IN_PROGRESS
         )
 
+    def _answer(
+        self, message: aioice.stun.Message, addr: Address, protocol: StunProtocol
+    ) -> None:
+        """
+        Answer a check, or have that wait if the check nominates too early.
+        """
+        if "USE-CANDIDATE" in message.attributes and self._late_answers is not None:
+            self._is_early = (
+                self.observer is not None and self.observer.nomination_is_early()
+            )
+            if not self._is_early:
+                self.answer_nominations()
+        response = aioice.stun.Message(
+            message_method=aioice.stun.Method.BINDING,
+            message_class=aioice.stun.Class.RESPONSE,
+            transaction_id=message.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = addr
+        response.add_message_integrity(self._key)
+        try:
+            protocol.send_stun(response, addr)
+        finally:
+            self._is_early = False
+
     def _found(self, candidate: aioice.Candidate) -> None:
         if self._is_closing:
             return
         self._add_local_candidate(candidate)
         if self.observer is not None:
             self.observer.candidate_found(candidate)
+
+    def _is_authentic(self, message: aioice.stun.Message) -> bool:
+        """
+        Tell whether a check is signed by the peer (RFC 8489 section 9.1.3).
+        """
+        return self._valid_username(
+            message.attributes.get("USERNAME", "")
+        ) and message.check_message_integrity(self._key)
+
+    def _refuse(
+        self,
+        message: aioice.stun.Message,
+        addr: Address,
+        protocol: aioice.ice.StunProtocol,
+    ) -> None:
+        """
+        Answer a check that is not authentic.
+        """
+        if {"MESSAGE-INTEGRITY", "USERNAME"} <= message.attributes.keys():
+            error = 401, "Unauthenticated"
+        else:
+            error = 400, "Bad Request"
+        self.respond_error(message, addr, protocol, error)
+
+    def _repair_role(self, message: aioice.stun.Message) -> bool:
+        """
+        Repair a role conflict by taking the other role, or tell that the peer is to do
+        that (RFC 8445 section 7.3.1.1).
+        """
+        claimed = "ICE-CONTROLLING" if self.ice_controlling else "ICE-CONTROLLED"
+        theirs = message.attributes.get(claimed)
+        if theirs is None:
+            return True
+        if (self.tie_breaker >= theirs) == self.ice_controlling:
+            return False
+        self.switch_role(not self.ice_controlling)
+        return True
+
+    def _take_check(
+        self, message: aioice.stun.Message, addr: Address, protocol: StunProtocol
+    ) -> None:
+        """
+        Learn what a check says, at once or when the checks begin.
+        """
+        if self._checks_have_begun:
+            self.check_incoming(message, addr, protocol)
+            return
+        # The peer's credentials may not be known yet (RFC 8445 section 7.3).
+        self._early.append((message, addr, protocol))
+        if self.observer is not None:
+            self.observer.check_received()
 
     def _priority_of(self, pair: aioice.ice.CandidatePair) -> int:
         """
@@ -461,7 +632,12 @@ class Connection(PathConnection):
         return reflexive
 
     def _tell_if_selected(self) -> None:
-        if self.selected_pair is not None and self.observer is not None:
+        if self.selected_pair is None:
+            return
+        for protocol in self._sockets:
+            assert isinstance(protocol, StunProtocol)
+            protocol.forget_early()
+        if self.observer is not None:
             self.observer.pair_selected()
 
 

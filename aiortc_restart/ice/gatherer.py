@@ -9,6 +9,7 @@ from .candidate import candidate_from_aioice
 from .connection import Connection
 from .generation import IceGeneration
 from .inbox import Inbox
+from .pacing import Pacing
 
 # At least 24 and 128 bits of randomness (RFC 8445 section 5.3), at 5.95 bits a letter:
 # the base's four letters give 23.8 bits.
@@ -37,6 +38,7 @@ class RTCIceGatherer(BaseIceGatherer):
 
     :param trickle: Whether checks begin before all candidates have been gathered (RFC
                     8838).
+    :param pacing: Bounds the checks, together with those of other transports.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RTCIceGatherer(BaseIceGatherer):
         local_username: str | None = None,
         local_password: str | None = None,
         trickle: bool = False,
+        pacing: Pacing | None = None,
     ) -> None:
         super().__init__(iceServers, iceTransportPolicy)
         self.consent = ConsentTimes()
@@ -56,6 +59,8 @@ class RTCIceGatherer(BaseIceGatherer):
         "What has been received and not been read, by whichever generation."
         self.others: Callable[[], list[IceGeneration]] = list
         "Returns the generations which are alive, too."
+        self.pacing = pacing or Pacing()
+        "Bounds the checks of all generations."
         self.trickle = trickle
         "Whether checks begin before all candidates have been gathered."
         fresh = create_credentials()
@@ -171,6 +176,7 @@ class RTCIceGatherer(BaseIceGatherer):
         return Connection(
             self.inbox,
             self.consent,
+            self.pacing,
             ice_controlling=ice_controlling,
             local_username=username,
             local_password=password,

@@ -11,6 +11,7 @@ import aioice.ice
 import aioice.stun
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from .. import _aiortc
 from .._servers import IceServer
 from .._tasks import Tasks
 from .candidate import RTCPeerConnectionIceErrorEvent
@@ -250,7 +251,7 @@ class Gathering:
         )
 
     async def _ask_turn(self, server: IceServer, host: str, number: int) -> None:
-        candidate, protocol = await aioice.ice.relayed_candidate(
+        candidate, protocol = await _aiortc.relayed_candidate(
             component=self._component,
             hide_related_address=self._hide_related_address,
             protocol_factory=self._observer.create_protocol,

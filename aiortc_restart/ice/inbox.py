@@ -1,10 +1,18 @@
 import asyncio
 from collections.abc import Callable
 
+from . import drops
+
 INBOX_SIZE = 4096
 """
 How many datagrams may wait to be read. The base has no limit, and nothing reads before
 the DTLS handshake begins.
+"""
+
+MAX_RATE = 50_000
+"""
+How many datagrams are taken in a second: more than asyncio can read, so that what is
+above it was queued while the event loop stood still.
 """
 
 
@@ -14,6 +22,9 @@ class Inbox:
     """
 
     def __init__(self) -> None:
+        self.drops = drops.Drops()
+        "Counts what is not taken."
+        self._allowance = drops.Allowance(MAX_RATE)
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_SIZE)
 
     def __len__(self) -> int:
@@ -23,6 +34,7 @@ class Inbox:
         """
         End the wait of who reads.
         """
+        self.drops.close()
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
@@ -34,10 +46,13 @@ class Inbox:
         return data
 
     def put(self, data: bytes) -> None:
+        if not self._allowance.take():
+            self.drops.count(drops.TOO_MANY)
+            return
         try:
             self._queue.put_nowait(data)
         except asyncio.QueueFull:
-            pass
+            self.drops.count(drops.TOO_MANY)
 
 
 class NewerInbox:
@@ -61,6 +76,8 @@ class NewerInbox:
     def put(self, data: bytes) -> None:
         if len(self._held) < INBOX_SIZE:
             self._held.append(data)
+        else:
+            self._inbox.drops.count(drops.TOO_MANY)
         if self._seen is None:
             self._look_again()
 

@@ -61,6 +61,8 @@ class GenerationKeeper(BaseIceTransport):
         assert isinstance(gatherer, RTCIceGatherer)
         super().__init__(gatherer)
         self._gatherer = gatherer
+        self.drops = gatherer.inbox.drops
+        "Counts the datagrams that have been dropped."
         gatherer.others = lambda: self.generations
         gatherer.consent.interval = consentInterval
         gatherer.consent.timeout = consentTimeout

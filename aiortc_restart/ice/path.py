@@ -9,12 +9,24 @@ import aioice.stun
 
 from .. import _aiortc
 from .._consent import ConsentTimes
+from .drops import Allowance
 from .inbox import Inbox, NewerInbox
+from .messages import is_signed
+from .pacing import Pacing
 from .stun import Address, ConsentRequest, StunProtocol
 
 # How long a request may wait for its response, in seconds, if the path has not proved
 # to be slower.
 PATIENCE = 1.0
+
+MAX_CHECKS = 1000
+"""
+How many authentic checks are taken in a second: ten times as many as there may be
+pairs. Somebody on the path may send them again and again.
+"""
+
+MAX_REFUSALS = 10
+"How many checks that are not authentic are answered with an error in a second."
 
 # What sending reports when the network interface, its address or the route is gone.
 # Linux says EINVAL where a socket's address was removed.
@@ -53,18 +65,28 @@ class PathConnection(_aiortc.Connection):
 
     :param inbox: For the received datagrams, shared by all connections of a transport.
     :param consent: How often consent is asked for, and how long it lasts.
+    :param pacing: Bounds the checks, together with those of other connections.
     """
 
     def __init__(
-        self, inbox: Inbox, consent: ConsentTimes, *args: Any, **kwargs: Any
+        self,
+        inbox: Inbox,
+        consent: ConsentTimes,
+        pacing: Pacing,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.answers = 0
         "How many requests have been answered."
         self.consent_time: float | None = None
         "The loop's time of the last valid response, in seconds."
+        self.data_count = 0
+        "How many datagrams of the peer have come which are not STUN messages."
         self.data_signs = 0
         "How often data has come on the selected pair which was listened for."
+        self.drops = inbox.drops
+        "Counts the datagrams which are not the peer's."
         self.listener: PathListener | None = None
         self.round_trip = 0.0
         "About how long it takes to be answered on the selected pair, in seconds."
@@ -72,6 +94,7 @@ class PathConnection(_aiortc.Connection):
         "How many valid checks and responses have come on the selected pair."
         self.telling = False
         "Whether the listener is told when the next sign of life has come."
+        self._checks = Allowance(MAX_CHECKS)
         self._consent = consent
         self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
@@ -79,9 +102,12 @@ class PathConnection(_aiortc.Connection):
         self._ear: StunProtocol | None = None
         self._inbox: Inbox | NewerInbox = inbox
         self._is_mute = False
-        self._messages = 0
+        self._key = self.local_password.encode()
+        self._mark = f"{self.local_username}:".encode()
         self._nominee: aioice.ice.CandidatePair | None = None
+        self._pacing = pacing
         self._probing = False
+        self._refusals = Allowance(MAX_REFUSALS)
         self._refused = False
         self._shared_inbox = inbox
 
@@ -93,11 +119,11 @@ class PathConnection(_aiortc.Connection):
         return self._consent.lifetime(self.patience)
 
     @property
-    def data_count(self) -> int:
+    def expects_early_data(self) -> bool:
         """
-        How many datagrams have come which are not STUN messages, whosever they are.
+        Whether the peer may have chosen a pair before this is known here.
         """
-        return self._deliveries - self._messages
+        return self.selected_pair is None and not self._is_closing
 
     @property
     def nominated(self) -> bool:
@@ -138,6 +164,14 @@ class PathConnection(_aiortc.Connection):
         """
         return self._nominated_pairs.get(1) or self._nominee
 
+    def answered(self, pair: aioice.ice.CandidatePair) -> None:
+        """
+        Take note of an authentic answer: what comes from there is the peer's.
+        """
+        assert isinstance(pair.protocol, StunProtocol)
+        pair.protocol.hear(pair.remote_addr, answered=True)
+        self._pacing.answered(pair.remote_addr)
+
     async def close(self) -> None:
         for request in list(self._consent_requests):
             self._forget_consent_request(request)
@@ -151,7 +185,7 @@ class PathConnection(_aiortc.Connection):
         Handle an authentic response to a consent request.
         """
         self._deliveries += 1
-        self._messages += 1
+        self.answered(request.pair)
         if message.message_class == aioice.stun.Class.RESPONSE:
             now = asyncio.get_running_loop().time()
             self.answers += 1
@@ -206,6 +240,7 @@ class PathConnection(_aiortc.Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         self._deliveries += 1
+        self.data_count += 1
         self._inbox.put(data)
 
     def follow(self, older: Sequence["PathConnection"]) -> None:
@@ -220,6 +255,16 @@ class PathConnection(_aiortc.Connection):
                 self._shared_inbox,
                 lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
             )
+
+    def is_heeded(self, data: bytes) -> bool:
+        """
+        Tell whether to parse a check: it is the peer's, or is answered with an error,
+        as few are in a second. Any other costs next to nothing.
+        """
+        # The name comes first, since strangers do not know it.
+        if self._mark in data and is_signed(data, self._key):
+            return True
+        return self._refusals.available
 
     def listen(self, listening: bool) -> None:
         """
@@ -338,7 +383,10 @@ class PathConnection(_aiortc.Connection):
         """
         Tell whether something is not to be sent, or not yet.
         """
-        return self._is_mute
+        return self._is_mute or (
+            "USERNAME" in message.attributes
+            and not self._pacing.allows(protocol.local_candidate.host, addr)
+        )
 
     # Private
 
