@@ -6,7 +6,7 @@ import random
 import struct
 from typing import Any
 
-from aiortc.rtcsctptransport import crc32c
+from aiortc.rtcsctptransport import Chunk, serialize_packet
 
 Association = Any
 "aiortc's `RTCSctpTransport`, whose private names the peer knows."
@@ -14,6 +14,21 @@ Association = Any
 DATA_CHANNEL_OPEN = 3
 DCEP = 50
 STRING = 51
+
+
+class Raw(Chunk):
+    """
+    Chunks which have been encoded already.
+
+    :param data: These.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = data
+
+    def __bytes__(self) -> bytes:
+        return self._data
 
 
 def chunk(
@@ -36,9 +51,7 @@ def packet(association: Association, *chunks: bytes, tag: int | None = None) -> 
     :param tag: Another verification tag.
     """
     tag = association._remote_verification_tag if tag is None else tag
-    header = struct.pack("!HHL", 5000, 5000, tag)
-    body = b"".join(chunks)
-    return header + struct.pack("<L", crc32c(header + bytes(4) + body)) + body
+    return serialize_packet(5000, 5000, tag, Raw(b"".join(chunks)))
 
 
 def parameter(kind: int, body: bytes = b"", length: int | None = None) -> bytes:
@@ -70,7 +83,6 @@ CHUNKS: dict[str, tuple[bytes, ...]] = {
     "HEARTBEAT without body": (chunk(4),),
     "HEARTBEAT with half a parameter": (chunk(4, b"\x00\x01\x00"),),
     "HEARTBEAT ACK": (chunk(5, parameter(1, bytes(8), length=60000)),),
-    "SHUTDOWN without body": (chunk(7),),
     "ERROR": (chunk(9, parameter(3)), chunk(9, b"\x00")),
     "COOKIE ECHO of zeros": (chunk(10, bytes(40)),),
     "COOKIE ECHO without body": (chunk(10),),

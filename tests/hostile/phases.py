@@ -12,11 +12,13 @@ from aiortc_restart import (
     RTCDataChannel,
     RTCPeerConnection,
 )
+from aiortc_restart.ice.generation import IceGeneration
 
 from ..calls import (
     RETIREMENT,
     answered,
     ice_transport,
+    ice_transports,
     offered,
     path,
     peers,
@@ -160,6 +162,33 @@ async def unmoved(*pcs: RTCPeerConnection) -> AsyncIterator[None]:
     assert fired == []
     for emitter, name, listener in listeners:
         emitter.remove_listener(name, listener)
+
+
+def generations(*pcs: RTCPeerConnection) -> list[IceGeneration]:
+    """
+    Return the generations of peers' transports.
+    """
+    return [
+        generation
+        for pc in pcs
+        for transport in ice_transports(pc)
+        for generation in transport.generations
+    ]
+
+
+def packets_received(*pcs: RTCPeerConnection) -> list[int]:
+    """
+    Return how many packets of RTP each peer has taken, of whichever source.
+    """
+    # The statistics know one source of a receiver only, the latest.
+    return [
+        sum(
+            stream.packets_received
+            for receiver in pc.getReceivers()
+            for stream in vars(receiver)["_RTCRtpReceiver__remote_streams"].values()
+        )
+        for pc in pcs
+    ]
 
 
 def sockets(network: Network, host: str) -> list[Address]:

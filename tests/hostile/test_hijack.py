@@ -10,14 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
-from aiortc_restart.ice.generation import IceGeneration
 
 from ..agents import socket_address
 from ..calls import (
     RETIREMENT,
     answered,
     ice_transport,
-    ice_transports,
     offered,
     restart,
     switched,
@@ -28,7 +26,15 @@ from ..utils import Pair, connected_pair, until
 from . import wire
 from .path import Observer, is_check, is_dtls, is_response, is_srtp
 from .peer import PARAMETERS, agree, agree_with, check, open_peers
-from .phases import LATENCY, Call, standing, unmoved, walk
+from .phases import (
+    LATENCY,
+    Call,
+    generations,
+    packets_received,
+    standing,
+    unmoved,
+    walk,
+)
 
 ELSEWHERE = ("10.0.6.6", 6666)
 
@@ -127,23 +133,6 @@ async def finish(pair: Pair, stage: str, by: str) -> None:
         await switched(offerer, answerer)
     await restart(answerer, offerer)
     await pair.exchange()
-
-
-def generations(*pcs: RTCPeerConnection) -> list[IceGeneration]:
-    """
-    Return the generations of peers' transports.
-    """
-    return [
-        generation
-        for pc in pcs
-        for transport in ice_transports(pc)
-        for generation in transport.generations
-    ]
-
-
-async def packets_received(pc: RTCPeerConnection) -> int:
-    report = await pc.getStats()
-    return sum(x.packetsReceived for x in report.values() if x.type == "inbound-rtp")
 
 
 # Off the path
@@ -364,7 +353,7 @@ async def test_records_once(network: Network, kind: str) -> None:
         pc = pair.answerer
         network.filter = lambda _: observer._sending
         await asyncio.sleep(0.2)
-        taken = await packets_received(pc)
+        taken = packets_received(pc)
         is_of_kind = is_dtls if kind == "message" else is_srtp
         records = [
             x
@@ -375,7 +364,7 @@ async def test_records_once(network: Network, kind: str) -> None:
         for _ in range(10):
             observer.replay(records)
         await asyncio.sleep(0.2)
-        assert await packets_received(pc) == taken
+        assert packets_received(pc) == taken
         network.filter = None
         await messages.settle()
         await pair.exchange()

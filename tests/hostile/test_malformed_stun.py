@@ -22,7 +22,6 @@ from ..agents import (
     socket_address,
     switched,
 )
-from ..calls import ice_transports
 from ..network import Address, Network
 from ..utils import until
 from . import wire
@@ -36,7 +35,7 @@ from .peer import (
     check,
     open_peers,
 )
-from .phases import Call, walk
+from .phases import Call, generations, walk
 from .wire import Reading
 
 
@@ -135,13 +134,7 @@ async def test_malformed_check_in_each_phase(network: Network) -> None:
     observer = Observer(network)
 
     async def attack(call: Call) -> None:
-        generations = [
-            generation
-            for pc in call.peers
-            for transport in ice_transports(pc)
-            for generation in transport.generations
-        ]
-        for generation in generations:
+        for generation in generations(*call.peers):
             remote = generation.remote or PARAMETERS
             for data in malformed(generation.local, remote).values():
                 for target, peer in call.targets:
@@ -412,6 +405,6 @@ async def test_malformed_during_a_restart(network: Network) -> None:
         await asyncio.sleep(0.1)
         assert current(alice) is active(alice)
         for transport in (alice, bob):
-            for _ in range(len(transport.iceGatherer.inbox)):  # type: ignore[attr-defined]
+            for _ in range(len(transport._gatherer.inbox)):
                 await transport._recv()
         await exchange(alice, bob)

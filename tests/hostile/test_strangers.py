@@ -191,7 +191,7 @@ async def test_data_of_strangers(network: Network) -> None:
         await alice._send(DATA)
         async with asyncio.timeout(1):
             assert await bob._recv() == DATA
-        assert len(alice.iceGatherer.inbox) == 0
+        assert len(alice._gatherer.inbox) == 0
     finally:
         await asyncio.gather(alice.stop(), bob.stop())
 
@@ -217,7 +217,7 @@ async def test_data_on_another_socket(network: Network) -> None:
         async with asyncio.timeout(1):
             assert [await alice._recv() for _ in range(2)] == [DATA, DATA]
         await asyncio.sleep(0.1)
-        assert len(alice.iceGatherer.inbox) == 0
+        assert len(alice._gatherer.inbox) == 0
 
 
 async def test_data_after_a_forged_check(network: Network) -> None:
@@ -233,7 +233,7 @@ async def test_data_after_a_forged_check(network: Network) -> None:
             await asyncio.sleep(0.1)
             stranger.send(DATA, target)
             await asyncio.sleep(0.1)
-            assert len(alice.iceGatherer.inbox) == 0
+            assert len(alice._gatherer.inbox) == 0
 
 
 # Early data
@@ -265,7 +265,7 @@ async def test_early_data(network: Network) -> None:
         assert received == flight
         peer.answer = agree
         await asyncio.sleep(1)
-        rest = [await alice._recv() for _ in range(len(alice.iceGatherer.inbox))]
+        rest = [await alice._recv() for _ in range(len(alice._gatherer.inbox))]
         assert set(rest) <= set(flight)
         peer.send(DATA, target)
         async with asyncio.timeout(1):
@@ -286,4 +286,4 @@ async def test_early_data_is_bounded(network: Network) -> None:
         await asyncio.sleep(0.1)
         await alice.start(lite())
         await asyncio.sleep(0.1)
-        assert 0 < len(alice.iceGatherer.inbox) <= 1000
+        assert 0 < len(alice._gatherer.inbox) <= 1000
