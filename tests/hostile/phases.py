@@ -123,6 +123,8 @@ async def walk(
             pc.addTrack(track)
         async for phase in _phases(call, by):
             call.phase = phase
+            # Who trickles gathers after the description is there.
+            await until(lambda: call.targets)
             await attack(call)
         if by == "bob":
             await restart(alice, bob)

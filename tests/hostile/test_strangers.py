@@ -26,7 +26,7 @@ from ..agents import (
 )
 from ..calls import ice_transport
 from ..network import Address, Network
-from ..utils import connected_pair, until
+from ..utils import connected_pair
 from . import wire
 from .junk import JUNK, NOT_A_PROTOCOL, STRANGER, noise
 from .path import Observer
@@ -94,7 +94,6 @@ async def test_junk_in_each_phase(
     phases = []
 
     async def attack(call: Call) -> None:
-        await until(lambda: call.targets)
         phases.append(call.phase)
         for target, peer in call.targets:
             sources: dict[str, Address] = {
