@@ -33,18 +33,20 @@ def record(
     return head + body
 
 
-def handshake(kind: int, body: bytes, length: int | None = None, at: int = 0) -> bytes:
+def handshake(
+    kind: int, body: bytes, length: int | None = None, at: int = 0, number: int = 0
+) -> bytes:
     """
     Return a handshake message in a record (RFC 6347 section 4.2.2).
 
     :param length: The length that the message claims to have, if another.
     :param at: Where the fragment claims to begin.
+    :param number: The place of the message in the handshake.
     """
     claimed = len(body) if length is None else length
-    head = struct.pack(
-        "!BBHHBHBH", kind, claimed >> 16, claimed & 0xFFFF, 0, 0, at, 0, 0
-    )
-    return record(HANDSHAKE, head[:9] + struct.pack("!BH", 0, len(body)) + body)
+    lengths = [x.to_bytes(3, "big") for x in (claimed, at, len(body))]
+    header = bytes([kind]) + lengths[0] + struct.pack("!H", number)
+    return record(HANDSHAKE, header + lengths[1] + lengths[2] + body)
 
 
 ALERTS = {
@@ -67,6 +69,10 @@ ALERTS = {
 RECORDS = {
     "change_cipher_spec": record(CHANGE_CIPHER_SPEC, b"\x01"),
     "wrong change_cipher_spec": record(CHANGE_CIPHER_SPEC, b"\x07\x07"),
+    "change_cipher_spec and Finished": (
+        record(CHANGE_CIPHER_SPEC, b"\x01", number=7)
+        + record(HANDSHAKE, bytes(range(48)), epoch=1)
+    ),
     "application data": record(APPLICATION_DATA, bytes(40)),
     "application data of epoch 1": record(APPLICATION_DATA, bytes(40), epoch=1),
     "no body": record(HANDSHAKE, b""),
