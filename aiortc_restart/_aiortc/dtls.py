@@ -186,18 +186,21 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
         try:
             data = self._ssl.recv(LONGEST_RECORD)
         except OpenSSL.SSL.WantReadError:
-            data = b""
+            # It may have been a retransmission, which OpenSSL has answered.
+            await self._write_ssl()
         except OpenSSL.SSL.Error:
             if self.encrypted and self._was_alerted():
                 self._log("- DTLS shutdown by remote party")
                 raise AssociationEnded from None
+            # In a handshake OpenSSL has an alert to send, at which the peer might end.
+            if self.encrypted:
+                await self._write_ssl()
+        else:
             if not self.encrypted:
-                # OpenSSL has an alert to send, at which the peer might end.
-                return
-            data = b""
-        await self._write_ssl()
-        if data and self._data_receiver:
-            await self._data_receiver._handle_data(data)
+                # The handshake's last flight has to leave first.
+                await self._write_ssl()
+            if self._data_receiver:
+                await self._data_receiver._handle_data(data)
 
     async def _handle_srtp(self, data: bytes) -> None:
         """
@@ -214,12 +217,11 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
     def _log(self, message: str, *args: object) -> None:
         logger.debug(f"RTCDtlsTransport(%s) {message}", self._role, *args)
 
-    async def _next_datagram(self) -> bytes | None:
+    async def _next_datagram(self) -> bytes:
         """
-        Wait for a datagram, or return `None` when it is time to look at the handshake.
+        Wait for a datagram of the handshake, or return an empty one when it is time to
+        look at OpenSSL's timer.
         """
-        if self.__handshake_done:
-            return await self.transport._recv()
         assert self._ssl is not None
         timeout = self._ssl.DTLSv1_get_timeout()
         if timeout is None and self.encrypted:
@@ -242,11 +244,14 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
                     self._trouble_time = None
             else:
                 await self._write_ssl()
-        return None
+        return b""
 
     async def _recv_next(self) -> None:
         # As aiortc's, but that what a layer above makes of one datagram ends nothing.
-        data = await self._next_datagram()
+        if self.__handshake_done:
+            data = await self.transport._recv()
+        else:
+            data = await self._next_datagram()
         if not data:
             return
         self.__rx_bytes += len(data)
@@ -288,15 +293,16 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
         return bool(self._ssl.get_shutdown() & OpenSSL.SSL.RECEIVED_SHUTDOWN)
 
     async def _write_ssl(self) -> None:
-        if self._state != State.CONNECTING or self._ssl is None:
-            await super()._write_ssl()
-            return
+        assert self._ssl is not None
         try:
             data = self._ssl.bio_read(LONGEST_RECORD)
         except OpenSSL.SSL.Error:
             return
-        if self._flight is None:
-            self._flight = deque(maxlen=LONGEST_FLIGHT)
-        self._flight.append(data)
-        self._heard = self.__rx_packets
-        await self._send_flight(data)
+        if self._state == State.CONNECTING:
+            if self._flight is None:
+                self._flight = deque(maxlen=LONGEST_FLIGHT)
+            self._flight.append(data)
+            self._heard = self.__rx_packets
+        await self.transport._send(data)
+        self.__tx_bytes += len(data)
+        self.__tx_packets += 1
