@@ -5,6 +5,8 @@ A socket that speaks STUN as it likes, on the simulated network or on the loopba
 import asyncio
 import contextlib
 import functools
+import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, cast
@@ -119,7 +121,13 @@ class Peer(asyncio.DatagramProtocol):
                 self.send(response, addr[:2])
 
     def send(self, data: bytes, destination: Address) -> None:
-        self._transport.sendto(data, destination)
+        real = self._transport.get_extra_info("socket")
+        if data or real is None:
+            self._transport.sendto(data, destination)
+            return
+        # asyncio sends no empty datagrams.
+        with socket.socket(fileno=os.dup(real.fileno())) as copy:
+            copy.sendto(data, destination)
 
 
 def agree(

@@ -19,7 +19,7 @@ from aiortc_restart import RTCPeerConnection
 from ..agents import active, socket_address
 from ..calls import ice_transport, restart
 from ..media import Packets, Silence
-from ..network import Network
+from ..network import Network, two_hosts
 from ..utils import Pair, connected_pair, until
 from . import garbage, junk
 from .path import Observer
@@ -30,6 +30,16 @@ FORGERIES = {
     **{f"record: {name}": data for name, data in junk.RECORDS.items()},
     **{f"message: {name}": data for name, data in junk.MESSAGES.items()},
 }
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest) -> Network:
+    """
+    A network on which the numbers that SCTP begins with are the same in each run.
+    """
+    network = two_hosts()
+    network.seed = getattr(request, "param", 0)
+    return network
 
 
 def add_tracks(*pcs: RTCPeerConnection) -> None:
@@ -164,6 +174,7 @@ async def test_authentic_alert(network: Network) -> None:
 # SCTP
 
 
+@pytest.mark.parametrize("network", range(3), indirect=True)
 @pytest.mark.parametrize("name", garbage.CHUNKS)
 async def test_malformed_chunk(network: Network, name: str) -> None:
     """

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from aiortc import RTCIceParameters
 
+from aiortc_restart import RTCIceTransportPolicy
+
 from ..agents import (
     accept_restart,
     active,
@@ -22,9 +24,13 @@ from ..agents import (
     socket_address,
     switched,
 )
+from ..calls import ice_transport
+from ..found import asking, trickle
 from ..network import Address, Network
-from ..utils import until
+from ..turn import turn_server
+from ..utils import connected_pair, until
 from . import wire
+from .junk import noise
 from .path import Observer
 from .peer import (
     PARAMETERS,
@@ -35,7 +41,7 @@ from .peer import (
     check,
     open_peers,
 )
-from .phases import Call, generations, walk
+from .phases import Call, generations, sockets, walk
 from .wire import Reading
 
 
@@ -122,6 +128,8 @@ def _headers(good: bytes) -> Iterator[tuple[str, bytes]]:
     yield "one byte more", good + b"\x00"
     yield "four bytes more", good + bytes(4)
 
+
+SERVER = ("10.0.8.1", 3478)
 
 NAMES = list(malformed(PARAMETERS))
 
@@ -408,3 +416,48 @@ async def test_malformed_during_a_restart(network: Network) -> None:
             for _ in range(len(transport._gatherer.inbox)):
                 await transport._recv()
         await exchange(alice, bob)
+
+
+# Servers
+
+
+async def test_malformed_in_the_name_of_a_turn_server(network: Network) -> None:
+    """
+    What is malformed and comes from a TURN server's address holds up no call over the
+    relay: STUN messages, data of channels, and noise.
+    """
+    server = await turn_server(network, 0.0)
+    observer = Observer(network)
+    configuration = asking(
+        f"turn:{SERVER[0]}", iceTransportPolicy=RTCIceTransportPolicy.RELAY
+    )
+    channels = [
+        b"\x40",
+        b"\x40\x00\x00",
+        b"\x40\x00\xff\xff",
+        b"\x40\x00\x00\x00",
+        b"\x40\x00\x00\x04\x00\x01\x00\x00",
+        b"\x7f\xff\x00\x01\x80",
+    ]
+
+    def attack() -> None:
+        for port in sockets(network, "alice"):
+            for data in [*malformed(PARAMETERS).values(), *channels, *noise(30)]:
+                observer.inject(data, SERVER, port)
+                for kind in (wire.SUCCESS, wire.ERROR, 0x0017):
+                    observer.inject(struct.pack("!H", kind) + data[2:], SERVER, port)
+
+    async with connected_pair(
+        network,
+        configuration=configuration,
+        answerer_configuration=asking(),
+        prepare=trickle,
+    ) as pair:
+        await pair.exchange()
+        attack()
+        await asyncio.sleep(0.1)
+        await pair.exchange()
+        selected = ice_transport(pair.offerer).getSelectedCandidatePair()
+        assert selected is not None
+        assert selected.local.type == "relay"
+    server.close()
