@@ -74,7 +74,9 @@ async def flooded(
         while True:
             for port in ports():
                 for _ in range(round(rate * TICK)):
-                    observer.inject(next(data), next(sources), port)
+                    # Each is another object, so that memory shows which are kept.
+                    copy = bytes(bytearray(next(data)))
+                    observer.inject(copy, next(sources), port)
                     sent[0] += 1
             await asyncio.sleep(TICK)
 

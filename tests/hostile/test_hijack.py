@@ -11,7 +11,7 @@ import pytest
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
 
-from ..agents import socket_address
+from ..agents import set_tie_breaker, socket_address
 from ..calls import (
     RETIREMENT,
     answered,
@@ -31,7 +31,6 @@ from .phases import (
     Call,
     generations,
     packets_received,
-    standing,
     unmoved,
     walk,
 )
@@ -400,26 +399,34 @@ async def test_replayed_check_is_not_answered_by_us_alone(
         await messages.settle()
 
 
-async def test_role_cannot_be_taken(network: Network) -> None:
+@pytest.mark.parametrize("higher", ["alice", "bob"])
+async def test_role_cannot_be_taken(network: Network, higher: str) -> None:
     """
-    A check that was sent again changes no role, also after roles have changed.
+    Checks which are sent again after the peers have exchanged their roles do not give
+    them back, whoever has the higher tie-breaker.
     """
-    async with recorded_call(network) as (pair, observer, messages):
+    async with connected_pair(network) as pair:
         both = pair.offerer, pair.answerer
+        transports = [ice_transport(x) for x in both]
+        for transport, name in zip(transports, ROLES, strict=True):
+            set_tie_breaker(transport, 2**63 if name == higher else 1)
+        observer = Observer(network)
+        await restart(*both)
         early = observer.of(is_check)
-        for pc in both:
-            for generation in ice_transport(pc).generations:
+        for transport in transports:
+            for generation in transport.generations:
                 connection = generation.connection
                 connection.ice_controlling = not connection.ice_controlling
         await asyncio.sleep(12)
-        before = [standing(x) for x in both]
-        roles = [ice_transport(x).role for x in both]
-        observer.replay(early)
-        await asyncio.sleep(12)
-        assert sorted(ice_transport(x).role for x in both) == sorted(roles)
-        assert [x[1] for x in before] == [standing(x)[1] for x in both]
-        messages.send()
-        await messages.settle()
+        async with unmoved(*both):
+            roles = [x.role for x in transports]
+            assert roles == ["controlled", "controlling"]
+            for _ in range(20):
+                observer.replay(early)
+                await asyncio.sleep(0.05)
+                assert [x.role for x in transports] == roles
+            await asyncio.sleep(12)
+        await pair.exchange()
         await restart(*both)
         await pair.exchange()
 
