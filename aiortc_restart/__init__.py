@@ -40,10 +40,10 @@ from aiortc import (
     RTCSctpTransport,
     RTCSessionDescription,
     RTCStatsReport,
-    RTCTransportStats,
     VideoStreamTrack,
 )
 
+from ._aiortc import RTCTransportStats
 from ._version import __version__
 from .exceptions import InvalidModificationError
 from .ice import (

@@ -9,6 +9,7 @@ REPLACED = {
     "RTCIceGatherer",
     "RTCIceTransport",
     "RTCPeerConnection",
+    "RTCTransportStats",
 }
 
 

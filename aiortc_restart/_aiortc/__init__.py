@@ -11,7 +11,7 @@ from .requirements import PRIVATE_NAMES, check_requirements, missing_names
 check_requirements()
 
 from .connection import RTCPeerConnection  # noqa: E402 - only where the base fits
-from .dtls import RTCDtlsTransport  # noqa: E402
+from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402
 from .emitter import Emitter  # noqa: E402
 from .ice import (  # noqa: E402
     Connection,
@@ -60,6 +60,7 @@ __all__ = [
     "RTCRtpSender",
     "RTCRtpTransceiver",
     "RTCSctpTransport",
+    "RTCTransportStats",
     "RemoteCandidates",
     "SavedConnection",
     "StunMessage",

@@ -1,33 +1,15 @@
-import asyncio
 import logging
-from collections import deque
 from dataclasses import dataclass, field
 
 import aiortc
 import OpenSSL.SSL
 import pylibsrtp
 from aiortc import clock
-from aiortc.rtcdtlstransport import State
 from aiortc.rtp import is_rtcp
 
-from .records import acceptable
+from . import handshake
 
 logger = logging.getLogger(__name__)
-
-LONGEST_FLIGHT = 4
-"How many datagrams of a handshake are kept: a flight is one or two."
-
-LONGEST_RECORD = 1500
-"How much OpenSSL gives, and is asked for, at once, in bytes."
-
-HANDSHAKE_PATIENCE = 30.0
-"""
-How long, in seconds, a handshake goes on in which something has gone wrong. Nobody
-knows whether the peer has sent what went wrong.
-"""
-
-RETRY_DELAY = 0.25
-"By how many seconds each attempt to begin the handshake again is later than before."
 
 
 class AssociationEnded(ConnectionError):
@@ -46,98 +28,23 @@ class RTCTransportStats(aiortc.RTCTransportStats):
     "How many datagrams were dropped because they were not the peer's, or were bad."
 
     dropReasons: dict[str, int] = field(default_factory=dict)
-    "The same by reason."
+    """
+    The same by reason: `"empty"`, `"too long"`, `"not a protocol"` (RFC 7983),
+    `"stranger"` (from an address that has sent no authentic check), `"malformed STUN"`,
+    `"unauthenticated STUN"`, `"too many"` in a second, `"layer above"` (what DTLS, SRTP
+    or SCTP could not take).
+    """
 
 
-class RTCDtlsTransport(aiortc.RTCDtlsTransport):
+class RTCDtlsTransport(handshake.RTCDtlsTransport):
     """
     aiortc's transport, which may be kept from stopping for a while, which no datagram
-    ends that is not authentic, and whose handshake does not wait for OpenSSL's timer
-    after an outage.
-
-    That timer has doubled meanwhile, and OpenSSL has nothing sent before it expires. So
-    the same datagrams are sent once more: to the peer, they are late or, if they had
-    arrived, duplicates, which it discards (RFC 6347 section 4.1.2.6).
+    ends that is not authentic, and which counts what has been dropped.
     """
-
-    _attempts = 0
-    "How often the handshake has been begun again."
-
-    _fed = False
-    "Whether OpenSSL has been given anything of this handshake."
-
-    _flight: deque[bytes] | None = None
-    _heard = 0
-
-    _trouble_time: float | None = None
-    "The loop's time at which something has gone wrong in the handshake, in seconds."
-
-    async def resend_flight(self) -> None:
-        """
-        Send again what the peer may not have received of the handshake.
-        """
-        # Whatever has come since was sent by a peer that had it.
-        if self._flight is None or self._heard != self.__rx_packets:
-            return
-        try:
-            for data in list(self._flight):
-                if self._state in (State.CONNECTING, State.CONNECTED):
-                    await self._send_flight(data)
-        except ConnectionError:
-            # It was closed meanwhile.
-            pass
 
     async def stop(self) -> None:
         if not getattr(self.transport, "held", False):
             await super().stop()
-
-    async def _begin_again(self, exc: Exception) -> None:
-        """
-        Begin the handshake again: OpenSSL does not go on after an error.
-        """
-        self._attempts += 1
-        self._take_note_of_trouble()
-        self._log("x DTLS handshake begins again, after %r", exc)
-        # What anybody sends must not keep the processor busy.
-        await asyncio.sleep(RETRY_DELAY * (self._attempts - 1))
-        self._ssl = OpenSSL.SSL.Connection(
-            self.__local_certificate._create_ssl_context(
-                srtp_profiles=self._srtp_profiles
-            )
-        )
-        if self._role == "server":
-            self._ssl.set_accept_state()
-        else:
-            self._ssl.set_connect_state()
-        self._fed = False
-        self._flight = None
-
-    async def _do_handshake(self) -> None:
-        # As aiortc's, but that what fails because of a datagram, which may be
-        # anybody's, is begun again (RFC 6347 section 4.1.2.7).
-        assert self._ssl is not None
-        try:
-            while not self.encrypted:
-                if self._remaining_patience() == 0:
-                    self._log("x DTLS handshake failed")
-                    self._set_state(State.FAILED)
-                    return
-                try:
-                    self._ssl.do_handshake()
-                except OpenSSL.SSL.WantReadError:
-                    await self._write_ssl()
-                    await self._recv_next()
-                except OpenSSL.SSL.Error as exc:
-                    if not self._fed or self._was_alerted():
-                        self._log("x DTLS handshake failed: %r", exc)
-                        self._set_state(State.FAILED)
-                        return
-                    await self._begin_again(exc)
-                else:
-                    self.encrypted = True
-        except ConnectionError:
-            self._log("x DTLS handshake failed: the transport is closed")
-            self._set_state(State.FAILED)
 
     def _drop(self, exc: Exception) -> None:
         """
@@ -174,31 +81,20 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
 
         :raises AssociationEnded: if the peer ends the association.
         """
-        assert self._ssl is not None
         if not self.encrypted:
-            data, alerted = acceptable(data, self._role == "server")
-            if alerted:
-                self._take_note_of_trouble()
-            if not data:
-                return
-        self._fed = True
+            await self._handle_handshake(data)
+            return
+        assert self._ssl is not None
         self._ssl.bio_write(data)
         try:
-            data = self._ssl.recv(LONGEST_RECORD)
-        except OpenSSL.SSL.WantReadError:
-            # It may have been a retransmission, which OpenSSL has answered.
-            await self._write_ssl()
+            data = self._ssl.recv(handshake.LONGEST_RECORD)
         except OpenSSL.SSL.Error:
-            if self.encrypted and self._was_alerted():
+            if self._was_alerted():
                 self._log("- DTLS shutdown by remote party")
                 raise AssociationEnded from None
-            # In a handshake OpenSSL has an alert to send, at which the peer might end.
-            if self.encrypted:
-                await self._write_ssl()
+            # It may have been a retransmission, which OpenSSL has answered.
+            await self._write_ssl()
         else:
-            if not self.encrypted:
-                # The handshake's last flight has to leave first.
-                await self._write_ssl()
             if self._data_receiver:
                 await self._data_receiver._handle_data(data)
 
@@ -213,38 +109,6 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
         else:
             data = self._rx_srtp.unprotect(data)
             await self._handle_rtp_data(data, arrival_time_ms=arrival_time_ms)
-
-    def _log(self, message: str, *args: object) -> None:
-        logger.debug(f"RTCDtlsTransport(%s) {message}", self._role, *args)
-
-    async def _next_datagram(self) -> bytes:
-        """
-        Wait for a datagram of the handshake, or return an empty one when it is time to
-        look at OpenSSL's timer.
-        """
-        assert self._ssl is not None
-        timeout = self._ssl.DTLSv1_get_timeout()
-        if timeout is None and self.encrypted:
-            self.__handshake_done = True
-        patience = None if self.encrypted else self._remaining_patience()
-        waits = [x for x in (timeout, patience) if x is not None]
-        try:
-            async with asyncio.timeout(min(waits, default=None)):
-                return await self.transport._recv()
-        except TimeoutError:
-            pass
-        if timeout is not None and timeout == min(waits):
-            self._log("x DTLS handling timeout")
-            try:
-                self._ssl.DTLSv1_handle_timeout()
-            except OpenSSL.SSL.Error as exc:
-                # OpenSSL has tried a dozen times; there may have been no path.
-                if not self.encrypted:
-                    await self._begin_again(exc)
-                    self._trouble_time = None
-            else:
-                await self._write_ssl()
-        return b""
 
     async def _recv_next(self) -> None:
         # As aiortc's, but that what a layer above makes of one datagram ends nothing.
@@ -266,43 +130,3 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
             raise
         except Exception as exc:
             self._drop(exc)
-
-    def _remaining_patience(self) -> float | None:
-        """
-        For how many seconds the handshake may go on, or `None` if all is well.
-        """
-        if self._trouble_time is None:
-            return None
-        now = asyncio.get_running_loop().time()
-        return max(0.0, self._trouble_time + HANDSHAKE_PATIENCE - now)
-
-    async def _send_flight(self, data: bytes) -> None:
-        await self.transport._send(data)
-        self.__tx_bytes += len(data)
-        self.__tx_packets += 1
-
-    def _take_note_of_trouble(self) -> None:
-        if self._trouble_time is None:
-            self._trouble_time = asyncio.get_running_loop().time()
-
-    def _was_alerted(self) -> bool:
-        """
-        Whether an authentic alert has ended the association.
-        """
-        assert self._ssl is not None
-        return bool(self._ssl.get_shutdown() & OpenSSL.SSL.RECEIVED_SHUTDOWN)
-
-    async def _write_ssl(self) -> None:
-        assert self._ssl is not None
-        try:
-            data = self._ssl.bio_read(LONGEST_RECORD)
-        except OpenSSL.SSL.Error:
-            return
-        if self._state == State.CONNECTING:
-            if self._flight is None:
-                self._flight = deque(maxlen=LONGEST_FLIGHT)
-            self._flight.append(data)
-            self._heard = self.__rx_packets
-        await self.transport._send(data)
-        self.__tx_bytes += len(data)
-        self.__tx_packets += 1

@@ -7,7 +7,7 @@ no peer would send is discarded instead (RFC 6347 section 4.1.2.7).
 import struct
 
 ALERT = 21
-APPLICATION_DATA = 23
+CLIENT_HELLO = 1
 CHANGE_CIPHER_SPEC = 20
 HANDSHAKE = 22
 
@@ -52,6 +52,23 @@ def acceptable(data: bytes, is_server: bool) -> tuple[bytes, bool]:
         alerted |= epoch == 0 and kind == ALERT
         pos = begin + length
     return accepted, alerted
+
+
+def client_random(data: bytes) -> bytes | None:
+    """
+    Return the random bytes of the ClientHello with which a datagram begins, or `None`
+    (RFC 6347 section 4.2.1).
+    """
+    begin = RECORD_HEADER.size + MESSAGE_HEADER_LENGTH + 2
+    is_hello = (
+        len(data) >= begin + 32
+        and data[0] == HANDSHAKE
+        and data[3:5] == b"\x00\x00"
+        and data[RECORD_HEADER.size] == CLIENT_HELLO
+        # Later fragments of it have other bytes there.
+        and data[RECORD_HEADER.size + 6 : RECORD_HEADER.size + 9] == bytes(3)
+    )
+    return data[begin : begin + 32] if is_hello else None
 
 
 def _is_message(body: bytes, kinds: frozenset[int]) -> bool:

@@ -14,6 +14,9 @@ TOO_LONG = "too long"
 TOO_MANY = "too many"
 UNAUTHENTICATED = "unauthenticated STUN"
 
+FLOOD = 600
+"How many datagrams in a report are no accident: a restart drops some late checks."
+
 REPORT_INTERVAL = 60.0
 "How often dropped datagrams are logged, in seconds."
 
@@ -109,7 +112,8 @@ class Drops:
         self._failures.clear()
         dropped = self.counts - self._reported
         self._reported = self.counts.copy()
-        logger.warning(
+        logger.log(
+            logging.WARNING if dropped.total() >= FLOOD else logging.INFO,
             "%d datagrams were dropped within %g seconds: %s",
             dropped.total(),
             REPORT_INTERVAL,

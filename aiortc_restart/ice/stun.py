@@ -201,13 +201,13 @@ class StunProtocol(aioice.ice.StunProtocol):
             # A second answer to a request that was sent twice is nobody's fault.
             if transaction is None:
                 if addr not in self._heard:
-                    receiver.drops.count(drops.STRANGER)
+                    receiver.drops.count(drops.UNAUTHENTICATED)
                 return
             message = parse_message(data)
             if message is None or message.unknown:
                 receiver.drops.count(drops.MALFORMED)
             elif isinstance(transaction, Transaction) and transaction.source != addr:
-                receiver.drops.count(drops.STRANGER)
+                receiver.drops.count(drops.UNAUTHENTICATED)
             else:
                 logger.debug("%s %s < %s %s", receiver, self, addr, message)
                 transaction.response_received(message, addr)

@@ -12,7 +12,9 @@ from typing import Any
 import aiortc
 
 from aiortc_restart import RTCIceCandidate
+from aiortc_restart.ice.drops import LAYER_ABOVE, UNAUTHENTICATED
 
+from ..calls import ice_transports
 from .descriptions import Description
 from .local import LocalPeer
 from .media import Clip
@@ -128,6 +130,15 @@ class Call:
         async with asyncio.timeout(LIMIT):
             for post in self.posts.values():
                 await post.arrived()
+
+    def assert_nothing_dropped(self) -> None:
+        """
+        Assert that what a real peer sends is read, but for checks of a generation which
+        has ended or is not known yet, and what SRTP has had already.
+        """
+        for transport in ice_transports(self.pc):
+            usual = {UNAUTHENTICATED, LAYER_ABOVE}
+            assert transport.drops.counts.keys() <= usual, transport.drops.counts
 
     async def connect(self, first: str, clip: Clip, media: bool = True) -> None:
         """
@@ -395,5 +406,6 @@ async def calling(
     try:
         await call.start(first, clip)
         yield call
+        call.assert_nothing_dropped()
     finally:
         await call.stop()
