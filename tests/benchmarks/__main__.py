@@ -14,6 +14,7 @@ from ..interop.remote import missing
 from . import (
     continuity,
     crowd,
+    drops,
     endurance,
     outages,
     packets,
@@ -26,6 +27,7 @@ from .harness import Row
 BENCHMARKS = {
     "throughput": throughput.run,
     "packets": packets.run,
+    "drops": drops.run,
     "switch": switch.run,
     "continuity": continuity.run,
     "endurance": endurance.run,
