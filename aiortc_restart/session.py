@@ -10,7 +10,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport
-from .negotiation import bundle, candidates, credentials, rejection
+from .negotiation import bundle, candidates, credentials, limits, rejection
 from .negotiation.descriptions import (
     check_data_ports,
     check_fingerprints,
@@ -148,6 +148,8 @@ class Session(SectionReader):
         state = self._next_state(side, description.type)
         instead = (side, self.signalingState) == ("remote", "have-remote-offer")
         offer = parse(description) if instead else None
+        if offer is None:
+            limits.check_description(description.sdp)
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
         step = self._step = Step(
@@ -489,8 +491,9 @@ class Session(SectionReader):
         description = step.description
         self._join_bundle(description)
         self._show_owners()
+        endpoints = self._endpoints_by_mid()
         for media in media_sections(description):
-            endpoint = self._endpoint_of_mid(media.rtp.muxId)
+            endpoint = endpoints.get(media.rtp.muxId)
             if endpoint is None or media.ice is None:
                 continue
             if media.rtp.muxId in step.rejected:
