@@ -175,6 +175,8 @@ class CandidateKeeper(TransportOwner):
         ):
             self._hold_candidate(username, candidate, descriptions)
             return []
+        if candidate is not None:
+            candidates.check_size(candidate)
         if not descriptions:
             return self._take_early_candidate(candidate)
         if candidate is None or not candidates.is_named(candidate):

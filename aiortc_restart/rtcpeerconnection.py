@@ -12,7 +12,6 @@ from .negotiation import bundle, credentials, rejection
 from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
-    check_sections,
     describe_transport,
     make_readable,
     media_sections,
@@ -391,7 +390,7 @@ class RTCPeerConnection(Session):
                 sessionDescription.type == "offer"
                 and self.signalingState == "have-local-offer"
             ):
-                check_sections(parse(sessionDescription), self._current_remote)
+                self._check_sections(parse(sessionDescription))
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
                 await super().setRemoteDescription(make_readable(sessionDescription))

@@ -170,7 +170,19 @@ class SectionReader(CandidateKeeper):
                 and description.media[index].rtp.muxId != transceiver.mid
             ):
                 _aiortc.dissociate(transceiver)
+        self._dissociate_data(description)
         return rejected, restore
+
+    def _dissociate_data(self, description: SessionDescription) -> None:
+        """
+        Take the m-section away from the data channels whose place another one has
+        taken, as may be done if it was rejected.
+        """
+        index = self._sctp_mline_index
+        if self.sctp is not None and index is not None:
+            for media in description.media[index : index + 1]:
+                if media.kind == "application" and media.rtp.muxId != self.sctp.mid:
+                    self.sctp.mid = self._sctp_mline_index = None
 
     def _give_up_transport(
         self,

@@ -10,11 +10,10 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport
-from .negotiation import bundle, candidates, credentials, limits, rejection
+from .negotiation import bundle, candidates, check, credentials, limits, rejection
 from .negotiation.descriptions import (
     check_data_ports,
     check_fingerprints,
-    check_sections,
     described,
     make_showable,
     media_sections,
@@ -431,6 +430,8 @@ class Session(SectionReader):
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
             step.rejected, complete = self._complete_sections(description)
+            check.complete_directions(description)
+            step.restore_sections.append(check.put_extensions_aside(description))
             step.restore_sections.append(complete)
         restore = bundle.share_tag_section(
             description, self._bundle_owners(description, step.rejected)
@@ -442,7 +443,9 @@ class Session(SectionReader):
             credentials.validate(media)
         check_fingerprints(description)
         check_data_ports(description)
-        check_sections(description, self._current_remote)
+        if not is_local:
+            check.check_media(description)
+        self._check_sections(description)
         super()._validate_description(description, is_local)
         if is_local:
             if step.type == "offer":
@@ -461,6 +464,11 @@ class Session(SectionReader):
             description.type = "answer"
 
     # What a description says
+
+    def _check_sections(self, description: SessionDescription) -> None:
+        free = rejection.rejected_mids(self._current_local)
+        free |= rejection.rejected_mids(self._current_remote)
+        check.check_same_sections(description, self._current_remote, free)
 
     def _dissociate_unoffered(self, offer: SessionDescription) -> None:
         """
@@ -491,6 +499,8 @@ class Session(SectionReader):
         description = step.description
         self._join_bundle(description)
         self._show_owners()
+        # aiortc also discards the bundle's own transport if the BUNDLE-tag shares it.
+        self._keep_used_transports()
         endpoints = self._endpoints_by_mid()
         for media in media_sections(description):
             endpoint = endpoints.get(media.rtp.muxId)

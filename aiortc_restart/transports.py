@@ -185,12 +185,14 @@ class TransportOwner(PathKeeper):
         remote = transport.remote_parameters
         if endpoint is None or remote is None or not self._may_start(transport):
             return
+        parameters = self._remote_dtls[endpoint]
         await transport.start(remote)
         # Without a path the handshake waits for one: a restart may bring it.
         if transport.state == "failed" or self._waits_for_release():
             return
         if dtls.state == "new":
-            await dtls.start(self._remote_dtls[endpoint])
+            # An offer which has not been answered may reject the m-section meanwhile.
+            await dtls.start(self._remote_dtls.get(endpoint, parameters))
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 

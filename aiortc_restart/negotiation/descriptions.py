@@ -10,7 +10,7 @@ from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
-from . import bundle, credentials, limits, rejection
+from . import bundle, check, credentials, limits, rejection
 from .needed import Described
 from .numbers import MediaNumbers
 
@@ -98,7 +98,8 @@ def check_data_ports(description: SessionDescription) -> None:
         port = media.sctp_port
         if media.profile == "DTLS/SCTP":
             # As older browsers had it.
-            port = int(media.fmt[0]) if str(media.fmt[0]).isdecimal() else None
+            known = media.fmt and str(media.fmt[0]).isdecimal()
+            port = int(media.fmt[0]) if known else None
         if port is None or not 0 <= port < 65536:
             raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
 
@@ -119,21 +120,6 @@ def check_fingerprints(description: SessionDescription) -> None:
             raise ValueError(
                 f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
             )
-
-
-def check_sections(
-    description: SessionDescription, current: SessionDescription | None
-) -> None:
-    """
-    Check that an offer has all m-sections of the description before (RFC 3264 section
-    8).
-
-    :raises ValueError: if it has not.
-    """
-    if description.type == "offer" and current is not None:
-        before = [x.kind for x in current.media]
-        if [x.kind for x in description.media[: len(before)]] != before:
-            raise ValueError("Media sections in offer do not match those before")
 
 
 def described(description: SessionDescription | None) -> Described | None:
@@ -214,6 +200,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         credentials.validate(media)
     check_fingerprints(description)
     check_data_ports(description)
+    check.check_media(description)
     return description
 
 

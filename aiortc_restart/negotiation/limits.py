@@ -1,7 +1,7 @@
 """
-How big a description, or a candidate, may be. Both are measured before anything parses
-them, as aiortc's parser takes a time that is quadratic in some of their parts, and
-repeats parts of the session in each m-section.
+How big a description may be. It is measured before anything parses it, as aiortc's
+parser takes a time that is quadratic in some of its parts, and repeats parts of the
+session in each m-section.
 
 Browsers and SFUs stay far below each limit: an offer of Chromium's has about 250 lines
 and 50 codecs for a video m-section, and an SFU may send some hundred m-sections.
@@ -14,16 +14,13 @@ from itertools import pairwise
 MAX_BYTES = 4 * 1024 * 1024
 "How many bytes a description may have, as UTF-8."
 
-MAX_CANDIDATE_LENGTH = 1024
-"How many characters a candidate attribute of JSON may have (RFC 8839 section 5.1)."
-
 MAX_CANDIDATES = 500
 "How many candidates an m-section may have. A transport uses a hundred of them."
 
-MAX_FEEDBACK = 100_000
+MAX_FEEDBACK = 200_000
 """
-How many feedback messages a description may give to its codecs with `a=rtcp-fb:*`, each
-of which is for all codecs of its m-section.
+How many feedback messages a description may give to its codecs. An `a=rtcp-fb:*` line
+gives one to each codec of its m-section.
 """
 
 MAX_FINGERPRINTS = 32
@@ -41,7 +38,7 @@ MAX_LINES = 5000
 MAX_LINES_TOGETHER = 200_000
 "How many lines a description may have."
 
-MAX_LOOKUPS = 4_000_000
+MAX_LOOKUPS = 2_000_000
 """
 How often aiortc's parser may have to compare a payload type, or an SSRC, with the ones
 before: the `a=rtpmap` lines of an m-section times its `a=rtcp-fb` and `a=fmtp` lines,
@@ -49,10 +46,11 @@ and its SSRCs times its `a=ssrc` lines, summed over the m-sections. An `a=rtcp-f
 line that an m-section repeats counts once, and is parsed once.
 """
 
-MAX_REPEATED = 4 * 1024 * 1024
+MAX_REPEATED = 8 * 1024 * 1024
 """
-How many characters of the session part's `a=fingerprint` and `a=ice-options`, which
-hold for each m-section, may come together: their length times the m-sections.
+How many characters aiortc may have to repeat when it shows the description: those of
+the session part's `a=fingerprint` and `a=ice-options` lines for each m-section, and
+those of an `a=rtcp-fb:*` line for each codec.
 """
 
 MAX_SECTIONS = 2000
@@ -88,10 +86,7 @@ class _Size:
         _check(what, "fingerprints", counts["a=fingerprint"], MAX_FINGERPRINTS)
         self.lookups += codecs * counts["a=fmtp"]
         if counts["a=rtcp-fb"]:
-            for_all = [x for x in lines if x.startswith(FOR_ALL)]
-            distinct = len({*for_all})
-            self.lookups += codecs * (counts["a=rtcp-fb"] - len(for_all) + distinct)
-            self.feedback += codecs * distinct
+            self._add_feedback(lines, codecs)
         if ssrcs:
             sources = {x.partition(" ")[0] for x in lines if x.startswith("a=ssrc:")}
             self.lookups += ssrcs * len(sources)
@@ -102,31 +97,41 @@ class _Size:
         """
         _check(
             "a description",
-            "comparisons of payload types (rtpmap times rtcp-fb lines) and SSRCs",
+            "comparisons of payload types (rtpmap times rtcp-fb lines) or SSRCs",
             self.lookups,
             MAX_LOOKUPS,
         )
         _check(
             "a description",
-            "feedback messages (rtpmap lines times those of rtcp-fb for all)",
+            "feedback messages (rtpmap lines times rtcp-fb lines)",
             self.feedback,
             MAX_FEEDBACK,
         )
         _check(
-            "the session part",
-            "characters which are repeated in each m-section",
+            "a description",
+            "characters which are repeated for each m-section or codec",
             self.repeated,
             MAX_REPEATED,
         )
 
-
-def check_candidate(attribute: str) -> None:
-    """
-    Check the size of a candidate attribute.
-
-    :raises ValueError: if it is over the limit.
-    """
-    _check("a candidate", "characters", len(attribute), MAX_CANDIDATE_LENGTH)
+    def _add_feedback(self, lines: list[str], codecs: int) -> None:
+        """
+        Count what aiortc's parser makes of the feedback which an m-section has for its
+        codecs, of which several may have one payload type.
+        """
+        known = Counter(_payload_type(x) for x in lines if x.startswith("a=rtpmap:"))
+        seen = set()
+        for line in lines:
+            if line.startswith(FOR_ALL) and line not in seen:
+                seen.add(line)
+                copies = codecs
+            elif line.startswith("a=rtcp-fb:") and not line.startswith(FOR_ALL):
+                copies = known[_payload_type(line)]
+            else:
+                continue
+            self.lookups += codecs
+            self.feedback += copies
+            self.repeated += max(copies - 1, 0) * len(line)
 
 
 def check_description(sdp: str) -> None:
@@ -141,8 +146,12 @@ def check_description(sdp: str) -> None:
     _check("a description", "bytes", len(sdp), MAX_BYTES)
     _check("a description", "lines", sdp.count("\n"), MAX_LINES_TOGETHER)
     _check("a description", "m-sections", sdp.count("\nm="), MAX_SECTIONS)
-    # Half of a surrogate pair raises a UnicodeEncodeError, which is a ValueError.
-    _check("a description", "bytes", len(sdp.encode()), MAX_BYTES)
+    try:
+        size_in_bytes = len(sdp.encode())
+    except UnicodeEncodeError:
+        # The codec's message would repeat the whole description.
+        raise ValueError("A description has half of a surrogate pair") from None
+    _check("a description", "bytes", size_in_bytes, MAX_BYTES)
     # aiortc's parser splits lines in this way, which is not only at line feeds.
     lines = sdp.splitlines()
     _check("a description", "lines", len(lines), MAX_LINES_TOGETHER)
@@ -155,7 +164,7 @@ def check_description(sdp: str) -> None:
     for start, end in pairwise([*starts, len(lines)]):
         size.add("an m-section", lines[start:end])
     inherited = ("a=fingerprint:", "a=ice-options:")
-    size.repeated = len(starts) * sum(
+    size.repeated += len(starts) * sum(
         len(x) for x in session if x.startswith(inherited)
     )
     size.check()
@@ -179,6 +188,17 @@ def without_repetitions(sdp: str) -> str:
             known.add(line)
         lines.append(line)
     return "".join(f"{x}\r\n" for x in lines)
+
+
+def _payload_type(line: str) -> str:
+    """
+    Return the payload type which a line begins with, as aiortc's parser compares it.
+    """
+    number = line.partition(":")[2].partition(" ")[0]
+    try:
+        return str(int(number))
+    except ValueError:
+        return number
 
 
 def _check(what: str, unit: str, number: int, limit: int) -> None:
