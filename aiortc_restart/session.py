@@ -147,7 +147,8 @@ class Session(SectionReader):
         state = self._next_state(side, description.type)
         instead = (side, self.signalingState) == ("remote", "have-remote-offer")
         offer = parse(description) if instead else None
-        if offer is None:
+        if offer is None and side == "remote":
+            # Ours are made of what has been measured.
             limits.check_description(description.sdp)
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
@@ -429,8 +430,8 @@ class Session(SectionReader):
         make_showable(description)
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
+            check.complete(description)
             step.rejected, complete = self._complete_sections(description)
-            check.complete_directions(description)
             step.restore_sections.append(check.put_extensions_aside(description))
             step.restore_sections.append(complete)
         restore = bundle.share_tag_section(
@@ -506,6 +507,8 @@ class Session(SectionReader):
             endpoint = endpoints.get(media.rtp.muxId)
             if endpoint is None or media.ice is None:
                 continue
+            if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+                _aiortc.drop_repeated_codecs(endpoint)
             if media.rtp.muxId in step.rejected:
                 # Nothing is to be started for it.
                 self._remote_ice.pop(endpoint, None)

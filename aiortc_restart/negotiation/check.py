@@ -15,6 +15,9 @@ DATA = "application"
 EXTENSION_IDS = range(1, 256)
 "The ids which header extensions of a packet may have (RFC 8285 section 4.3)."
 
+PAYLOAD_TYPES = frozenset(range(128))
+"The payload types which packets may have (RFC 3550 section 5.1)."
+
 MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
 
@@ -66,11 +69,20 @@ def check_same_sections(
             )
 
 
-def complete_directions(description: SessionDescription) -> None:
+def complete(description: SessionDescription) -> None:
     """
-    Say of m-sections which do not that they send and receive (RFC 3264 section 5.1).
+    Say of m-sections which do not that they send and receive (RFC 3264 section 5.1),
+    and drop the codecs whose payload type another one has already, or no packet has:
+    aiortc would offer them again, each with the feedback of all.
     """
     for media in description.media:
+        codecs = {x.payloadType: x for x in reversed(media.rtp.codecs)}
+        if len(codecs) < len(media.rtp.codecs) or not PAYLOAD_TYPES.issuperset(codecs):
+            media.rtp.codecs = [
+                x
+                for x in media.rtp.codecs
+                if x.payloadType in PAYLOAD_TYPES and codecs[x.payloadType] is x
+            ]
         if media.kind != DATA and media.direction is None:
             media.direction = "sendrecv"
 

@@ -27,7 +27,7 @@ from aiortc_restart import (
 
 from ..calls import ROLLBACK
 from ..network import Network, VirtualLoop, two_hosts
-from ..snapshots import SLOTS, check_slots, snapshot
+from ..snapshots import check_slots, snapshot
 from ..utils import Pair, connected_pair, until
 from . import SLOWEST, sdp
 
@@ -120,17 +120,23 @@ class Subject:
 
     def check(self) -> None:
         """
-        Check what always holds.
+        Check what holds after each change.
+        """
+        self.check_loop()
+        check_slots(self.pc)
+        # The other ones have been the latest before.
+        for description in (self.pc.localDescription, self.pc.remoteDescription):
+            if description is not None:
+                SessionDescription.parse(description.sdp)
+
+    def check_loop(self) -> None:
+        """
+        Check that nothing has been reported, and nothing has ended.
         """
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         assert not loop.errors, loop.errors
         assert self.pc.signalingState != "closed"
-        check_slots(self.pc)
-        for name in SLOTS:
-            description = getattr(self.pc, name)
-            if description is not None:
-                SessionDescription.parse(description.sdp)
 
     async def give(
         self, take: Callable[..., Coroutine[Any, Any, None]], what: object, name: str
@@ -152,11 +158,15 @@ class Subject:
             self.count(f"{name}: refused, {type(exc).__name__}", began)
             after = snapshot(pc)
             # An offer which meets ours may fail when ours has been rolled back.
-            met = before["signaling"] == "have-local-offer"
-            if not met or after["signaling"] != "stable":
+            if (before["signaling"], after["signaling"]) == (
+                "have-local-offer",
+                "stable",
+            ):
+                self.check()
+            else:
                 for key, value in before.items():
                     assert after[key] == value, f"{key} has changed"
-            self.check()
+            self.check_loop()
             return False
         self.count(f"{name}: applied", began)
         self.check()
