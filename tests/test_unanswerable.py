@@ -9,15 +9,14 @@ import pytest
 
 from aiortc_restart import (
     RTCConfiguration,
-    RTCPeerConnection,
     RTCSessionDescription,
 )
 
-from .calls import ROLLBACK, answered, edited, peers, sections
+from .calls import answered, edited, peers, sections
 from .fuzz.sdp import COMMON, CORPUS, fresh
 from .network import Network
 from .snapshots import nothing_changes
-from .utils import connected_pair, until
+from .utils import until
 
 # The simulated network has no multicast, so that no name is resolved.
 OFFERS = {
@@ -172,24 +171,6 @@ async def test_extension_ids(network: Network) -> None:
         ids = {y.id for x in sections(answer) for y in x.rtp.headerExtensions}
         assert ids
         assert max(ids) < 256
-
-
-async def test_owner_is_bundled(network: Network) -> None:
-    """
-    A re-offer whose BUNDLE-tag shares the transport of another m-section leaves the
-    connection its transport.
-    """
-
-    def add_media(pc: RTCPeerConnection, _: RTCPeerConnection) -> None:
-        pc.addTransceiver("audio")
-
-    async with connected_pair(network, prepare=add_media) as pair:
-        offer = await pair.offerer.createOffer()
-        offer = edited(offer, "BUNDLE 0 1", "BUNDLE 1 0")
-        await pair.answerer.setRemoteDescription(offer)
-        assert len(pair.answerer._dtls_transports) == 1
-        await pair.answerer.setRemoteDescription(ROLLBACK)
-        await pair.exchange()
 
 
 async def test_gathered_before_a_restart(network: Network) -> None:
