@@ -148,7 +148,6 @@ class Session(SectionReader):
         instead = (side, self.signalingState) == ("remote", "have-remote-offer")
         offer = parse(description) if instead else None
         if offer is None and side == "remote":
-            # Ours are made of what has been measured.
             limits.check_description(description.sdp)
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
@@ -432,14 +431,12 @@ class Session(SectionReader):
         if not is_local:
             check.complete(description)
             step.rejected, complete = self._complete_sections(description)
-            step.restore_sections.append(check.put_extensions_aside(description))
-            step.restore_sections.append(complete)
+            step.restore_sections += [check.put_extensions_aside(description), complete]
         restore = bundle.share_tag_section(
             description, self._bundle_owners(description, step.rejected)
         )
         if not is_local:
-            step.restore_sections.append(restore)
-            step.restore_sections.append(candidates.put_names_aside(description))
+            step.restore_sections += [restore, candidates.put_names_aside(description)]
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)

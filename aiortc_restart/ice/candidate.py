@@ -67,11 +67,7 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
                 f"A candidate must be an object, not {type(message).__name__}"
             )
         attribute = _member(message, "candidate", str) or ""
-        if len(attribute) > MAX_LENGTH:
-            raise ValueError(
-                f"There are {len(attribute)} characters in a candidate, of at most "
-                f"{MAX_LENGTH}"
-            )
+        _check_length(attribute)
         attribute = attribute.removeprefix("candidate:")
         mid = _member(message, "sdpMid", str)
         index = _member(message, "sdpMLineIndex", int)
@@ -169,6 +165,14 @@ def is_end_of_candidates(candidate: aiortc.RTCIceCandidate) -> bool:
     return not (
         candidate.foundation or candidate.ip or candidate.protocol or candidate.type
     )
+
+
+def _check_length(attribute: str) -> None:
+    if len(attribute) > MAX_LENGTH:
+        raise ValueError(
+            f"There are {len(attribute)} characters in a candidate, of at most "
+            f"{MAX_LENGTH}"
+        )
 
 
 def _end_of_candidates() -> aiortc.RTCIceCandidate:
