@@ -92,6 +92,8 @@ def test_check() -> None:
         message(attribute(0x0020, b"\x00\x01" + bytes(9))),
         message(b"\x00\x24"),
         message(kind=0x0FFF & 0x3EEF),
+        message(kind=0x4001),
+        message(kind=0x8001),
         check()[:-4],
         check() + bytes(4),
         message(*(MAX_ATTRIBUTES + 1) * [attribute(0x8022, b"")]),

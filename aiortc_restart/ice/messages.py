@@ -91,7 +91,8 @@ def parse_message(data: bytes) -> StunMessage | None:
 def _parse(data: bytes) -> StunMessage:
     kind, length, cookie, transaction_id = _HEADER.unpack_from(data)
     end = len(data)
-    if cookie != COOKIE or length % 4 or end != HEADER_LENGTH + length:
+    # The two highest bits of all are zeros.
+    if kind > 0x3FFF or cookie != COOKIE or length % 4 or end != HEADER_LENGTH + length:
         raise ValueError("The header does not fit the message")
 
     attributes: dict[str, Any] = {}
