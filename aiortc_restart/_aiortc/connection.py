@@ -61,6 +61,9 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             certificate.__class__ = RTCCertificate
         # With which transport they were made, and whether it was another one's.
         self._origins: dict[Endpoint, tuple[aiortc.RTCDtlsTransport, bool]] = {}
+        # Where transceivers have been found, which may have changed since.
+        self._by_index: dict[int | None, aiortc.RTCRtpTransceiver] = {}
+        self._by_mid: dict[str | None, aiortc.RTCRtpTransceiver] = {}
         # All that have not been stopped.
         self._made_transports: set[aiortc.RTCDtlsTransport] = set()
         # The one which createOffer() has made and no description has.
@@ -599,6 +602,28 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         # aiortc logs whole descriptions, with the passwords in them.
         shown = [PASSWORD.sub(r"\1***", x) if isinstance(x, str) else x for x in args]
         super().__log_debug(msg, *shown)
+
+    # aiortc looks through all transceivers for each m-section.
+
+    def __getTransceiverByMid(self, mid: str) -> aiortc.RTCRtpTransceiver | None:
+        known = self._by_mid.get(mid)
+        if known is None or known.mid != mid or known not in self.__transceivers:
+            self._by_mid = {x.mid: x for x in reversed(self.__transceivers)}
+        return self._by_mid.get(mid)
+
+    def __getTransceiverByMLineIndex(
+        self, index: int
+    ) -> aiortc.RTCRtpTransceiver | None:
+        known = self._by_index.get(index)
+        if (
+            known is None
+            or known._get_mline_index() != index
+            or known not in self.__transceivers
+        ):
+            self._by_index = {
+                x._get_mline_index(): x for x in reversed(self.__transceivers)
+            }
+        return self._by_index.get(index)
 
     def __setSignalingState(self, state: str) -> None:
         # Its other states are entered when everything else is in place.
