@@ -120,6 +120,13 @@ class Connection(PathConnection):
         self._triggered: set[aioice.ice.CandidatePair] = set()
         "The pairs that are checked because the peer has checked them."
 
+    @property
+    def hides_addresses(self) -> bool:
+        """
+        Whether nothing but relayed addresses may be seen.
+        """
+        return self._is_relay_only
+
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
