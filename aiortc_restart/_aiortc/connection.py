@@ -1,4 +1,6 @@
 import asyncio
+import logging
+import re
 import types
 from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import aiortc
+import aiortc.rtcpeerconnection
 import aiortc.sdp
 
 from .dtls import RTCDtlsTransport
@@ -38,6 +41,9 @@ from .saved import (
     save_transport,
 )
 from .sctp import RTCSctpTransport
+
+SECRETS = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):)[^\r\n]+")
+"The lines of a description which are not logged."
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -462,6 +468,14 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     async def _gather(self) -> None:
         await super().__gather()
+
+    def __log_debug(self, msg: str, *args: object) -> None:
+        # aiortc logs whole descriptions.
+        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
+            shown = (
+                SECRETS.sub(r"\1***", x) if isinstance(x, str) else x for x in args
+            )
+            aiortc.rtcpeerconnection.logger.debug(f"RTCPeerConnection() {msg}", *shown)
 
     def _emit_signaling_state(self) -> None:
         self.emit("signalingstatechange")
