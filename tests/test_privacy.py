@@ -330,19 +330,25 @@ async def test_back_and_forth(network: Network) -> None:
         set_policy(pair.offerer, "all")
         await pair.exchange()
         watch.assert_hidden(pair.offerer)
-        await restarted(pair.offerer, pair.answerer)
-        assert own_port(pair.offerer)[0] == OWN
-        await restarted(pair.offerer, pair.answerer)
+        ways = []
+        for _ in range(2):
+            await restarted(pair.offerer, pair.answerer)
+            assert own_port(pair.offerer)[0] == OWN
+            ways.append(
+                (own_port(pair.offerer), *credentials(pair.offerer.localDescription)[0])
+            )
         set_policy(pair.offerer, "relay")
         await restarted(pair.offerer, pair.answerer)
         assert own_port(pair.offerer)[0] == SERVER
-        switched_at = network.now
         # What was sent in the same moment was sent before.
         count = len(watch.direct())
+        prober = await open_prober(network, "bob")
+        for port, name, password in ways:
+            prober.send_check(port, f"{name}:x", password)
         await asyncio.sleep(15)
         await pair.exchange()
-        assert switched_at < network.now
         assert watch.direct()[count:] == []
+        prober.close()
     server.close()
 
 
