@@ -151,6 +151,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         values = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
         values["iceServers"] = self.iceServers and [
             dataclasses.replace(x, credential=x.credential and "***")
+            if isinstance(x, aiortc.RTCIceServer)
+            else type(x)
             for x in self.iceServers
         ]
         listed = ", ".join(f"{name}={value!r}" for name, value in values.items())
@@ -263,7 +265,8 @@ def _parse_url(url: object) -> dict[str, Any]:
             raise ValueError("invalid port")
     except ValueError as exc:
         # Some write a username and a password into it, though no standard has them.
-        shown = re.sub(":.*@", ":***@", url) if isinstance(url, str) else ""
+        plain = isinstance(url, str | int | float | None)
+        shown = re.sub(":.*@", ":***@", str(url) if plain else type(url).__name__)
         raise ValueError(f'"{shown}" is no URL of an ICE server: {exc}') from None
     return parsed
 
