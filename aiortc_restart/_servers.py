@@ -1,6 +1,6 @@
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiortc
@@ -29,7 +29,7 @@ class IceServer:
     "The protocol between this host and the server, such as `udp` or `tcp`."
 
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
     obstacle: str | None = None
     "Why it cannot be asked, if it cannot."
 

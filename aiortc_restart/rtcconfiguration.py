@@ -1,4 +1,6 @@
 import copy
+import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +146,18 @@ class RTCConfiguration(aiortc.RTCConfiguration):
             )
         self._check_consent()
 
+    def __repr__(self) -> str:
+        # Without the credentials of the servers, as it may be logged.
+        values = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
+        values["iceServers"] = self.iceServers and [
+            dataclasses.replace(x, credential=x.credential and "***")
+            if isinstance(x, aiortc.RTCIceServer)
+            else type(x)
+            for x in self.iceServers
+        ]
+        listed = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        return f"{type(self).__name__}({listed})"
+
     def _check_consent(self) -> None:
         interval, timeout = self.iceConsentInterval, self.iceConsentTimeout
         if interval is None and timeout is None:
@@ -217,7 +231,8 @@ def check_modification(
     """
     if not isinstance(configuration, aiortc.RTCConfiguration):
         raise ValueError(
-            f"configuration must be an RTCConfiguration, not {configuration!r}"
+            "configuration must be an RTCConfiguration, not of type "
+            f"{type(configuration).__name__}"
         )
     fixed = FIXED | ({"iceCandidatePoolSize": 0} if described else {})
     for name, default in fixed.items():
@@ -249,7 +264,10 @@ def _parse_url(url: object) -> dict[str, Any]:
         if not 0 < parsed["port"] < 65536:
             raise ValueError("invalid port")
     except ValueError as exc:
-        raise ValueError(f'"{url}" is no URL of an ICE server: {exc}') from None
+        # Some write a username and a password into it, though no standard has them.
+        plain = isinstance(url, str | int | float | None)
+        shown = re.sub(":.*@", ":***@", str(url) if plain else type(url).__name__)
+        raise ValueError(f'"{shown}" is no URL of an ICE server: {exc}') from None
     return parsed
 
 
@@ -258,9 +276,16 @@ def _urls(
 ) -> Iterator[tuple[aiortc.RTCIceServer, str]]:
     for server in configuration.iceServers or []:
         if not isinstance(server, aiortc.RTCIceServer):
-            raise ValueError(f"An ICE server must be an RTCIceServer, not {server!r}")
+            # It may have a credential in it, as the dictionary of a browser has.
+            raise ValueError(
+                "An ICE server must be an RTCIceServer, not of type "
+                f"{type(server).__name__}"
+            )
         urls = [server.urls] if isinstance(server.urls, str) else server.urls
         if not isinstance(urls, list | tuple):
-            raise ValueError(f"URLs of an ICE server must be a list, not {urls!r}")
+            raise ValueError(
+                "URLs of an ICE server must be a list, not of type "
+                f"{type(urls).__name__}"
+            )
         for url in urls:
             yield server, url

@@ -282,11 +282,11 @@ class RTCPeerConnection(Session):
         Other `iceServers`, or another `iceTransportPolicy`, are used when candidates
         are gathered for the next time. If they have been gathered, or are being
         gathered, the next offer restarts ICE (RFC 9429 section 4.1.18); to have one
-        made, call :meth:`restartIce`. Other times are in force from now on, but a
+        made, call :meth:`restartIce`. Until that restart has switched to a new path,
+        and if it fails, the call goes on over the old one, which shows this host's
+        addresses if it is direct; from the switch to the policy "relay" on nothing is
+        sent there any more. Other times are in force from now on, but a
         restart whose checks have begun keeps its own.
-
-        The old path carries the call on until the restart is done. If the policy is
-        `RELAY` by then, nothing is sent on the direct one any more, no answer either.
 
         :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
                               options count, so begin with :meth:`getConfiguration`.

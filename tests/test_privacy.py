@@ -1,217 +1,379 @@
 """
-With the policy `RELAY` nobody but the TURN server sees our addresses (RFC 9429 section
-3.5.3).
+What the policy "relay" hides (RFC 8828 section 5.2, RFC 9429 section 3.5.3).
 """
 
 import asyncio
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from aiortc import RTCIceTransportPolicy
 
 from aiortc_restart import (
     RTCConfiguration,
     RTCIceCandidate,
     RTCIceServer,
+    RTCIceTransportPolicy,
     RTCPeerConnection,
 )
 
-from .calls import ice_transport, peers, restart, switched
-from .network import Datagram, Network
+from .calls import RETIREMENT, answered, edited, ice_transport, offered, switched
+from .network import Address, Datagram, Network
 from .probes import open_prober
-from .turn import MAPPED, TurnServer, turn_server
-from .utils import Pair, negotiate, until
+from .turn import MAPPED, turn_server
+from .utils import Pair, connected_pair, credentials, negotiate, until
 
-OURS = ("10.0.1.1", "10.0.1.2")
-"The addresses of the host that is to be hidden."
+SERVER = "10.0.8.1"
+OWN = "10.0.1.1"
+"The address of alice, which is to be hidden."
 
-RELAY = "10.0.8.1"
+SLOW = 0.3
+"How long a datagram takes between the two hosts, in seconds."
 
-SERVERS = [RTCIceServer(urls=f"turn:{RELAY}", username="u", credential="p")]
+UNRESOLVED = "8f2b3c1e-6b2b-4b54-9d70-0a4e2f4c5a11.local"
 
 
-def hidden(trickle: bool = False) -> RTCConfiguration:
+def policy(name: str, **options: Any) -> RTCConfiguration:
+    """
+    Return a configuration with the TURN server and a policy, "all" or "relay".
+    """
     return RTCConfiguration(
-        iceServers=SERVERS,
-        iceTransportPolicy=RTCIceTransportPolicy.RELAY,
-        iceTrickle=trickle,
+        iceServers=[RTCIceServer(f"turn:{SERVER}", "user", "password")],
+        iceTransportPolicy=RTCIceTransportPolicy(name),
+        **options,
     )
 
 
-def seen_by_others(network: Network) -> list[Datagram]:
+def set_policy(pc: RTCPeerConnection, name: str) -> None:
+    configuration = pc.getConfiguration()
+    configuration.iceTransportPolicy = RTCIceTransportPolicy(name)
+    pc.setConfiguration(configuration)
+
+
+class Watch:
     """
-    Return what our host has sent to anybody but the TURN server.
+    Records all that alice sends, and all that she tells.
     """
-    return [
-        x
-        for x in network.log
-        if x.source[0] in OURS and x.destination[0] != RELAY and x.fate != "cut"
-    ]
+
+    def __init__(self, network: Network) -> None:
+        self.said: list[str] = []
+        self.sent: list[Datagram] = []
+        network.tap(self._see)
+
+    def direct(self, since: float = 0) -> list[Datagram]:
+        """
+        Return what alice has sent to others than the server.
+        """
+        return [
+            x for x in self.sent if x.time >= since and x.destination != (SERVER, 3478)
+        ]
+
+    def listen(self, pc: RTCPeerConnection) -> None:
+        """
+        Record what a peer's events say.
+        """
+        for name in ("icecandidate", "icecandidateerror"):
+            pc.on(name, lambda x: self.said.append(repr(x)))
+
+    def assert_hidden(self, *pcs: RTCPeerConnection) -> None:
+        """
+        Assert that nothing has shown an address of alice.
+        """
+        assert self.sent
+        assert self.direct() == []
+        for pc in pcs:
+            self.said.append(pc.localDescription.sdp)
+        for text in self.said:
+            assert OWN not in text
+            assert MAPPED not in text
+            assert not re.search(r"typ (host|srflx|prflx)", text)
+        for datagram in self.sent:
+            # What goes on to the peer shows addresses in two forms.
+            message = datagram.message
+            inner = datagram.data[4:] if message is None else datagram.data
+            assert bytes(map(int, OWN.split("."))) not in inner
+            assert OWN.encode() not in inner
+
+    def _see(self, datagram: Datagram) -> None:
+        if datagram.source[0] == OWN:
+            self.sent.append(datagram)
 
 
-def assert_hidden(*texts: str) -> None:
-    """
-    Assert that descriptions and candidates name none of our addresses.
-    """
-    for text in texts:
-        found = set(re.findall(r"\d+\.\d+\.\d+\.\d+", text))
-        assert found <= {RELAY, "0.0.0.0", "127.0.0.1"}, text
+async def restarted(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
+    await negotiate(offerer, answerer, iceRestart=True)
+    await switched(offerer, answerer)
 
 
-async def connect(
-    network: Network, offerer: RTCPeerConnection, answerer: RTCPeerConnection
-) -> tuple[Pair, list[str]]:
-    """
-    Connect, and return what our side, the offerer, tells meanwhile and later.
-    """
-    told: list[str] = []
-
-    def tell(candidate: RTCIceCandidate | None) -> None:
-        if candidate is not None:
-            told.append(str(candidate.toJSON()))
-
-    offerer.on("icecandidate", tell)
-    if offerer.getConfiguration().iceTrickle:
-
-        async def add(candidate: RTCIceCandidate | None) -> None:
-            if candidate is not None:
-                await answerer.addIceCandidate(candidate)
-
-        offerer.on("icecandidate", add)
-    channel = offerer.createDataChannel("test")
-    opened: list[object] = []
-    answerer.on("datachannel", opened.append)
-    await negotiate(offerer, answerer)
-    await until(lambda: channel.readyState == "open" and opened)
-    return Pair(offerer, answerer, channel, opened[0]), told  # type: ignore[arg-type]
+# Nothing but relayed addresses
 
 
 @pytest.mark.parametrize("trickle", [False, True])
-async def test_nothing_leaves(network: Network, trickle: bool) -> None:
+@pytest.mark.parametrize("role", ["offerer", "answerer"])
+async def test_relay_only(network: Network, trickle: bool, role: str) -> None:
     """
-    Neither candidates nor descriptions nor checks show our addresses, over restarts of
-    either side, whatever the peer sends us.
+    A call over a relay, and its restarts by either side, show no address of the host.
     """
-    network.readdress("alice", *OURS)
-    server = await turn_server(network, *[0.1] * 4)
-    async with peers(network, configuration=hidden(trickle)) as (offerer, _):
-        answerer = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
-        pair, told = await connect(network, offerer, answerer)
-        for first, second in ((offerer, answerer), (answerer, offerer)):
-            await restart(first, second)
-            await switched(offerer, answerer)
+    watch = Watch(network)
+    server = await turn_server(network, *5 * [0.1])
+    async with connected_pair(
+        network,
+        configuration=policy("relay", iceTrickle=trickle),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+        prepare=lambda offerer, _: watch.listen(offerer),
+    ) as pair:
+        both = [pair.offerer, pair.answerer]
+        if role == "answerer":
+            both.reverse()
+        for _ in range(3):
+            await restarted(*both)
             await pair.exchange()
-            assert_hidden(offerer.localDescription.sdp, *told)
-        # The peer may name any address, and check from any.
-        connection = ice_transport(offerer)._connection
-        prober = await open_prober(network, "bob", connection.remote_password or "")
-        for protocol in connection._protocols:
-            prober.send_check(
-                (protocol.local_candidate.host, protocol.local_candidate.port),
-                f"{connection.local_username}:{connection.remote_username}",
-                connection.local_password,
-                ICE_CONTROLLED=1,
-            )
-        await asyncio.sleep(10)
-        assert seen_by_others(network) == []
-        assert told
-        prober.close()
-        await answerer.close()
-    await until(lambda: server.live == 0)
+            watch.assert_hidden(pair.offerer)
+            await asyncio.sleep(RETIREMENT)
+        assert [x.connectionState for x in both] == ["connected", "connected"]
+    assert watch.said
+    watch.assert_hidden()
     server.close()
 
 
-async def test_server_fails(network: Network) -> None:
+@pytest.mark.parametrize("trickle", [False, True])
+async def test_server_fails(network: Network, trickle: bool) -> None:
     """
-    If the TURN server does not answer, no other path is taken.
+    Where the TURN server does not answer there is no candidate, and nobody else is
+    asked or checked, whatever the peer offers.
     """
-    network.readdress("alice", *OURS)
-    async with peers(network, configuration=hidden()) as (offerer, _):
-        answerer = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
-        offerer.createDataChannel("test")
-        await offerer.setLocalDescription()
-        await answerer.setRemoteDescription(offerer.localDescription)
-        await answerer.setLocalDescription()
-        await offerer.setRemoteDescription(answerer.localDescription)
-        assert "a=candidate" not in offerer.localDescription.sdp
-        assert_hidden(offerer.localDescription.sdp)
-        await asyncio.sleep(60)
-        assert seen_by_others(network) == []
-        await answerer.close()
+    watch = Watch(network)
+    network.add_host("server", SERVER)
+    alice = network.at("alice", RTCPeerConnection)(policy("relay", iceTrickle=trickle))
+    bob = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
+    watch.listen(alice)
+    bob.createDataChannel("test")
+    await offered(bob)
+    await bob.setRemoteDescription(await answered(alice, bob.localDescription))
+    await asyncio.sleep(30)
+    watch.assert_hidden(alice)
+    assert network.sockets("alice") == 0
+    await asyncio.gather(alice.close(), bob.close())
 
 
-async def direct_call_becomes_relayed(
-    network: Network, server: TurnServer, offerer: RTCPeerConnection
+async def test_server_dies(network: Network) -> None:
+    """
+    Nor when it dies in a call, and restarts fail.
+    """
+    watch = Watch(network)
+    server = await turn_server(network, *5 * [0.1])
+    async with connected_pair(
+        network,
+        configuration=policy("relay"),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        watch.listen(pair.offerer)
+        network.cut(SERVER)
+        await asyncio.sleep(10)
+        await negotiate(pair.offerer, pair.answerer, iceRestart=True)
+        await asyncio.sleep(45)
+        watch.assert_hidden(pair.offerer)
+        network.heal()
+        await restarted(pair.offerer, pair.answerer)
+        await pair.exchange()
+        watch.assert_hidden(pair.offerer)
+    server.close()
+
+
+@pytest.mark.parametrize("role", ["offerer", "answerer"])
+async def test_name(
+    network: Network, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
     """
-    Change the policy of a call.
+    A candidate of the peer's with a name is not resolved over multicast DNS, also if it
+    comes before our own candidates have been gathered.
     """
-    configuration = offerer.getConfiguration()
-    configuration.iceServers = SERVERS
-    configuration.iceTransportPolicy = RTCIceTransportPolicy.RELAY
-    offerer.setConfiguration(configuration)
+    looked_up: list[str] = []
 
+    async def refuse(*args: object, **kwargs: object) -> None:
+        looked_up.append("multicast")
+        raise OSError("no multicast")
 
-async def test_direct_path_is_left(network: Network) -> None:
-    """
-    When a policy of `RELAY` has come into force with a restart, nothing is sent on the
-    direct path, and what still comes on it is read.
-    """
-    network.readdress("alice", *OURS)
-    server = await turn_server(network, *[0.1] * 2)
-    async with peers(network) as (offerer, answerer):
-        pair, _ = await connect(network, offerer, answerer)
-        await direct_call_becomes_relayed(network, server, offerer)
-        await asyncio.sleep(8)
-        # Until then it carries the call, and is asked for consent.
-        await pair.exchange()
-        before = len(seen_by_others(network))
-        assert before
-        await restart(offerer, answerer)
-        await switched(offerer, answerer)
-        sent = len(seen_by_others(network))
-        for _ in range(20):
-            await pair.exchange()
-            await asyncio.sleep(1)
-        assert len(seen_by_others(network)) == sent
-        assert MAPPED not in offerer.localDescription.sdp
-        assert_hidden(offerer.localDescription.sdp)
-        # And back: the direct path is better than the relay.
-        configuration = offerer.getConfiguration()
-        configuration.iceTransportPolicy = RTCIceTransportPolicy.ALL
-        configuration.iceServers = []
-        offerer.setConfiguration(configuration)
-        await restart(offerer, answerer)
-        await switched(offerer, answerer)
-        await pair.exchange()
-        selected = ice_transport(offerer).getSelectedCandidatePair()
-        assert selected is not None
-        assert selected.local.type == "host"
-    await until(lambda: server.live == 0)
+    monkeypatch.setattr("aioice.mdns.create_mdns_protocol", refuse)
+    server = await turn_server(network, 0.1)
+    alice = network.at("alice", RTCPeerConnection)(policy("relay"))
+    bob = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
+    candidate = f"candidate:1 1 udp 1 {UNRESOLVED} 5000 typ host"
+    trickled = RTCIceCandidate.fromJSON({"candidate": candidate, "sdpMid": "0"})
+    if role == "offerer":
+        alice.createDataChannel("test")
+        await alice.setRemoteDescription(await answered(bob, await offered(alice)))
+    else:
+        bob.createDataChannel("test")
+        offer = await offered(bob)
+        described = edited(offer, "^a=candidate:.*", f"a={candidate}")
+        await alice.setRemoteDescription(described)
+        await asyncio.sleep(1)
+    await alice.addIceCandidate(trickled)
+    if role == "answerer":
+        await alice.setLocalDescription()
+    await asyncio.sleep(1)
+    assert looked_up == []
+    await asyncio.gather(alice.close(), bob.close())
     server.close()
 
 
-async def test_data_on_the_direct_path(network: Network) -> None:
+async def test_checks_of_the_peer(network: Network) -> None:
     """
-    A peer which still sends on the direct path is heard there, and has no answer to its
-    checks, so that it leaves it.
+    Authentic checks, also such as nominate, that reach alice at ports of a direct path
+    she has left, are not answered.
     """
-    network.readdress("alice", *OURS)
-    server = await turn_server(network, 0.1)
-    async with peers(network) as (offerer, answerer):
-        pair, _ = await connect(network, offerer, answerer)
-        old = ice_transport(answerer)._active
-        assert old is not None
-        await direct_call_becomes_relayed(network, server, offerer)
-        await restart(offerer, answerer)
-        await switched(offerer, answerer)
-        sent = len(seen_by_others(network))
-        count = offerer.sctp.transport._RTCDtlsTransport__rx_packets  # type: ignore[union-attr]
-        await old.connection.send(b"\x80" + bytes(20))
-        old.connection.probe()
-        await asyncio.sleep(0.5)
-        assert offerer.sctp.transport._RTCDtlsTransport__rx_packets == count + 1  # type: ignore[union-attr]
-        assert len(seen_by_others(network)) == sent
+    server = await turn_server(network, *4 * [0.1])
+    async with connected_pair(
+        network,
+        configuration=policy("all"),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        name, password = credentials(pair.offerer.localDescription)[0]
+        port = own_port(pair.offerer)
+        set_policy(pair.offerer, "relay")
+        await restarted(pair.offerer, pair.answerer)
+        prober = await open_prober(network, "bob")
+        watch = Watch(network)
+        for attributes in ({}, {"USE_CANDIDATE": None}):
+            prober.send_check(port, f"{name}:x", password, **attributes)
+            prober.send_check(port, f"{name}:x", "wrong", **attributes)
+        await asyncio.sleep(0.1)
+        assert prober.requests == prober.responses == []
+        assert watch.direct() == []
+        prober.close()
+    server.close()
+
+
+# The policy changes in a call
+
+
+def own_port(pc: RTCPeerConnection) -> Address:
+    """
+    Return the address of a peer's end of the path.
+    """
+    pair = ice_transport(pc).getSelectedCandidatePair()
+    assert pair is not None
+    return pair.local.ip, pair.local.port
+
+
+async def left(pair: Pair) -> None:
+    """
+    Wait until alice has switched to a relay.
+    """
+    await until(lambda: own_port(pair.offerer)[0] == SERVER)
+
+
+def first(pair: Pair) -> list[RTCPeerConnection]:
+    return [pair.offerer, pair.answerer]
+
+
+def second(pair: Pair) -> list[RTCPeerConnection]:
+    return [pair.answerer, pair.offerer]
+
+
+@pytest.mark.parametrize("order", [first, second])
+@pytest.mark.parametrize("trickle", [False, True])
+async def test_all_to_relay(
+    network: Network,
+    trickle: bool,
+    order: Callable[[Pair], list[RTCPeerConnection]],
+) -> None:
+    """
+    When the restart that brings the policy "relay" is done the direct path is left:
+    nothing is sent there any more, and what the peer still sends there is received.
+    """
+    watch = Watch(network)
+    server = await turn_server(network, *8 * [0.1])
+    async with connected_pair(
+        network,
+        configuration=policy("all", iceTrickle=trickle),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        old = own_port(pair.offerer)
+        assert old[0] == OWN
+        network.delay(SLOW, "alice", "bob")
+        set_policy(pair.offerer, "relay")
         await pair.exchange()
-    await until(lambda: server.live == 0)
+        assert own_port(pair.offerer) == old
+        before = network.now
+        negotiation = asyncio.create_task(negotiate(*order(pair), iceRestart=True))
+        received: list[Any] = []
+        pair.channel.on("message", received.append)
+        sent = 0
+        while own_port(pair.offerer) == old:
+            pair.remote_channel.send(str(sent))
+            sent += 1
+            await asyncio.sleep(0.01)
+            assert network.now < before + 20
+        # The last ones are on their way over the direct path.
+        switched_at = network.now
+        await negotiation
+        await switched(pair.offerer, pair.answerer)
+        await until(lambda: len(received) == sent)
+        await asyncio.sleep(15)
+        await pair.exchange()
+        assert [x for x in watch.sent if x.time < switched_at and x.source == old]
+        assert watch.direct(switched_at) == []
+    server.close()
+
+
+async def test_back_and_forth(network: Network) -> None:
+    """
+    With the policy "all" again the direct path comes back, and with "relay" it is left
+    again, also the one before it, which has not ended yet.
+    """
+    watch = Watch(network)
+    server = await turn_server(network, *8 * [0.1])
+    async with connected_pair(
+        network,
+        configuration=policy("relay"),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        watch.assert_hidden(pair.offerer)
+        set_policy(pair.offerer, "all")
+        await pair.exchange()
+        watch.assert_hidden(pair.offerer)
+        ways = []
+        for _ in range(2):
+            await restarted(pair.offerer, pair.answerer)
+            assert own_port(pair.offerer)[0] == OWN
+            ways.append(
+                (own_port(pair.offerer), *credentials(pair.offerer.localDescription)[0])
+            )
+        set_policy(pair.offerer, "relay")
+        await restarted(pair.offerer, pair.answerer)
+        assert own_port(pair.offerer)[0] == SERVER
+        # What was sent in the same moment was sent before.
+        count = len(watch.direct())
+        prober = await open_prober(network, "bob")
+        for port, name, password in ways:
+            prober.send_check(port, f"{name}:x", password)
+        await asyncio.sleep(15)
+        await pair.exchange()
+        assert watch.direct()[count:] == []
+        prober.close()
+    server.close()
+
+
+async def test_restart_fails(network: Network) -> None:
+    """
+    A restart which finds no relay leaves the call on the direct path, and sends nothing
+    from elsewhere.
+    """
+    watch = Watch(network)
+    server = await turn_server(network, 0.1)
+    async with connected_pair(
+        network,
+        configuration=policy("all"),
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        old = own_port(pair.offerer)
+        network.cut(SERVER)
+        set_policy(pair.offerer, "relay")
+        await negotiate(pair.offerer, pair.answerer)
+        assert OWN not in pair.offerer.localDescription.sdp
+        await asyncio.sleep(45)
+        await pair.exchange()
+        assert {x.source for x in watch.direct()} == {old}
+    network.heal()
     server.close()

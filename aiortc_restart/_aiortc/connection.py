@@ -1,5 +1,6 @@
 import asyncio
 import functools
+import logging
 import re
 import types
 from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
@@ -8,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import aiortc
+import aiortc.rtcpeerconnection
 import aiortc.sdp
 
 from .dtls import RTCDtlsTransport
@@ -41,7 +43,8 @@ from .saved import (
 )
 from .sctp import RTCSctpTransport
 
-PASSWORD = re.compile(r"(a=ice-pwd:)[^\s]+")
+SECRETS = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):)[^\r\n]+")
+"The lines of a description which are not logged."
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -471,6 +474,14 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     async def _gather(self) -> None:
         await super().__gather()
 
+    def __log_debug(self, msg: str, *args: object) -> None:
+        # aiortc logs whole descriptions.
+        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
+            shown = (
+                SECRETS.sub(r"\1***", x) if isinstance(x, str) else x for x in args
+            )
+            aiortc.rtcpeerconnection.logger.debug(f"RTCPeerConnection() {msg}", *shown)
+
     def _emit_signaling_state(self) -> None:
         self.emit("signalingstatechange")
 
@@ -597,11 +608,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             transceiver._bundled,
         )
         return transceiver
-
-    def __log_debug(self, msg: str, *args: object) -> None:
-        # aiortc logs whole descriptions, with the passwords in them.
-        shown = [PASSWORD.sub(r"\1***", x) if isinstance(x, str) else x for x in args]
-        super().__log_debug(msg, *shown)
 
     # aiortc looks through all transceivers for each m-section.
 

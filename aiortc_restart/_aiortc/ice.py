@@ -129,10 +129,7 @@ class Connection(aioice.Connection):
         pass
 
     @property
-    def is_relay_only(self) -> bool:
-        """
-        Whether nothing but relayed addresses may be seen.
-        """
+    def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY
 
     def _set_policy(

@@ -56,7 +56,7 @@ class SavedConnection:
     pending_local: aiortc.sdp.SessionDescription | None
     pending_remote: aiortc.sdp.SessionDescription | None
     remote_dtls: dict[Endpoint, aiortc.RTCDtlsParameters]
-    remote_ice: dict[Endpoint, aiortc.RTCIceParameters]
+    remote_ice: dict[Endpoint, aiortc.RTCIceParameters] = field(repr=False)
     sctp: tuple[aiortc.RTCSctpTransport, SavedSctp] | None
     sctp_mline_index: int | None
     sctp_remote: tuple[aiortc.RTCSctpCapabilities | None, int | None]

@@ -125,6 +125,13 @@ class Connection(PathConnection):
         self._triggered: set[aioice.ice.CandidatePair] = set()
         "The pairs that are checked because the peer has checked them."
 
+    @property
+    def hides_addresses(self) -> bool:
+        """
+        Whether nothing but relayed addresses may be seen.
+        """
+        return self._is_relay_only
+
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
@@ -299,7 +306,7 @@ class Connection(PathConnection):
                 self,
                 component,
                 self._servers,
-                self.is_relay_only,
+                self._is_relay_only,
                 {ipaddress.ip_address(x).version for x in addresses},
                 timeout,
             )

@@ -58,6 +58,13 @@ class GatheringGeneration:
         return self._gathering is not None
 
     @property
+    def hides_addresses(self) -> bool:
+        """
+        Whether nothing but relayed addresses is gathered, as the policy "relay" has it.
+        """
+        return self.connection.hides_addresses
+
+    @property
     def local(self) -> aiortc.RTCIceParameters:
         return aiortc.RTCIceParameters(
             usernameFragment=self.connection.local_username,
@@ -109,6 +116,14 @@ class GatheringGeneration:
             self._gathering = asyncio.create_task(
                 self._gather(), name=f"{self!r} gather"
             )
+
+    def choose_policy(self) -> None:
+        """
+        Take the policy over before candidates are gathered: with "relay", names are not
+        resolved over multicast DNS, as that would show an address of this host.
+        """
+        if self._options_used is None and not self.closed:
+            self.connection.use_servers(*self._options())
 
     async def gather(self) -> None:
         """

@@ -167,6 +167,7 @@ class IceGeneration(GatheringGeneration):
         if self._remote_candidates_end:
             logger.debug("%r ignores a candidate after end-of-candidates", self)
             return
+        self.choose_policy()
         await self.connection.add_remote_candidate(
             aiortc.rtcicetransport.candidate_to_aioice(candidate)
         )

@@ -260,6 +260,16 @@ class GenerationKeeper(BaseIceTransport):
         # As UDP would. An exception would end DTLS, a sender's track or SCTP.
         self._dropped += 1
 
+    def _mute_exposed(self) -> None:
+        """
+        Let retired generations send nothing any more from addresses which the policy
+        that is in force now hides. What the peer still sends there is received.
+        """
+        if self._active is not None and self._active.hides_addresses:
+            for generation in self._retired:
+                if not generation.hides_addresses:
+                    generation.connection.mute()
+
     def _order_generations(self) -> None:
         connections = [x.connection for x in self.generations]
         for i, connection in enumerate(connections):
@@ -293,12 +303,7 @@ class GenerationKeeper(BaseIceTransport):
         recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
-        if generation.connection.is_relay_only:
-            # The policy is another one now: our other addresses are to be seen no more
-            # (RFC 9429 section 3.5.3), so that what still comes there has no answer.
-            for retired in self._retired:
-                if not retired.connection.is_relay_only:
-                    retired.connection.mute()
+        self._mute_exposed()
         self._update_state()
         if recovered:
             self.emit("recovered")
