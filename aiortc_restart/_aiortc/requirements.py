@@ -25,7 +25,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "build_request check_complete check_incoming close connect "
         "data_received gather_candidates get_component_candidates "
         "protocol_lost query_consent request_received sort_check_list "
-        "stun_server switch_role turn_server".split(),
+        "switch_role".split(),
     ),
     (aioice.turn.TurnTransport, ["_TurnTransport__inner_protocol"]),
     (aioice.stun.Transaction, ["response_received"]),

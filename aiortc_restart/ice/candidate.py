@@ -110,7 +110,8 @@ class RTCIceCandidatePair:
 class RTCPeerConnectionIceErrorEvent:
     """
     The :class:`RTCPeerConnectionIceErrorEvent` event says which server has given no
-    candidate, and why (webrtc-pc #rtcpeerconnectioniceerrorevent).
+    candidate, or that the system has opened no socket, and why (webrtc-pc
+    #rtcpeerconnectioniceerrorevent).
     """
 
     address: str | None
@@ -120,7 +121,7 @@ class RTCPeerConnectionIceErrorEvent:
     "The local port, or `None`."
 
     url: str
-    "The URL of the server."
+    "The URL of the server, or an empty string if this host could not open any socket."
 
     errorCode: int
     """

@@ -1,6 +1,8 @@
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import aioice
 import aioice.ice
 import aioice.stun
 
@@ -18,7 +20,9 @@ class StunProtocol(aioice.ice.StunProtocol):
 
     receiver: "PathConnection"
 
-    # The base makes those of host candidates, without a constructor of ours.
+    describe: Callable[[str, int], aioice.Candidate] | None = None
+    "Returns the candidate of an address and a port, if the socket is a host's."
+
     _asked: dict[asyncio.Future[None], Address] | None = None
     _destination: Address | None = None
     _expected: Address | None = None
@@ -46,6 +50,14 @@ class StunProtocol(aioice.ice.StunProtocol):
             del self._asked[refused]
             refused.cancel()
             question.cancel()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.describe is not None:
+            # asyncio reads from the socket only after this call, so that no datagram
+            # meets a protocol without a candidate.
+            host, port = transport.get_extra_info("sockname")[:2]
+            self.local_candidate = self.describe(host, port)
 
     def error_received(self, exc: Exception) -> None:
         super().error_received(exc)
