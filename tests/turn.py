@@ -97,8 +97,10 @@ class TurnServer(asyncio.DatagramProtocol):
             assert relay is not None
             number = request.attributes["CHANNEL-NUMBER"]
             relay.channels[number] = request.attributes["XOR-PEER-ADDRESS"]
-        elif not request.attributes["LIFETIME"]:
-            self._allocations.pop(addr, None)
+        else:
+            answer.attributes["LIFETIME"] = request.attributes["LIFETIME"]
+            if not request.attributes["LIFETIME"]:
+                self._allocations.pop(addr, None)
         self.send(bytes(answer), addr)
 
     def send(self, data: bytes, addr: Address) -> None:

@@ -21,6 +21,7 @@ from .ice import (  # noqa: E402
     RTCIceTransport,
     forward_relay_errors,
     random_ice_string,
+    refresh_channels_by_the_loop,
 )
 from .media import (  # noqa: E402
     Endpoint,
@@ -73,6 +74,7 @@ __all__ = [
     "missing_names",
     "mline_index",
     "random_ice_string",
+    "refresh_channels_by_the_loop",
     "role_kept",
     "send_keyframe",
     "set_mline_index",

@@ -1,3 +1,5 @@
+import asyncio
+import time
 from collections.abc import Callable, Collection
 
 import aioice
@@ -136,6 +138,36 @@ class Connection(aioice.Connection):
     def _forget_consent_task(self) -> None:
         # Otherwise the base's close() cancels the task which runs it.
         self._query_consent_task = None
+
+
+class _RefreshTimes(dict[int, float]):
+    """
+    When TURN channels are to be bound anew, by the event loop's clock.
+
+    aioice asks the wall clock, which may be set: set back, it would let channels expire
+    (RFC 8656 section 12). So a time is told as it is by the wall clock of the moment.
+    """
+
+    def __init__(self, interval: float) -> None:
+        super().__init__()
+        self._interval = interval
+
+    def __getitem__(self, channel: int) -> float:
+        left = super().__getitem__(channel) - asyncio.get_running_loop().time()
+        return time.time() + left
+
+    def __setitem__(self, channel: int, wall_time: float) -> None:
+        due = asyncio.get_running_loop().time() + self._interval
+        super().__setitem__(channel, due)
+
+
+def refresh_channels_by_the_loop(protocol: aioice.ice.StunProtocol) -> None:
+    """
+    Have a relay bind its channels anew in time, wherever the wall clock is set.
+    """
+    if isinstance(protocol.transport, aioice.turn.TurnTransport):
+        client = protocol.transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
+        client.channel_refresh_at = _RefreshTimes(client.channel_refresh_time)
 
 
 def forward_relay_errors(protocol: aioice.ice.StunProtocol) -> None:

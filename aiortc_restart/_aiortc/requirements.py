@@ -71,7 +71,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_reconfig_timer_expired _reconfig_timer_start _remote_port _send_chunk "
         "_send_reconfig_param _sent_queue _t1_cancel _t1_chunk _t1_expired "
         "_t1_failures _t1_handle _t1_start _t3_cancel _t3_handle _t3_start "
-        "_transmit _update_advanced_peer_ack_point".split(),
+        "_transmit _update_advanced_peer_ack_point _update_rto".split(),
     ),
     (
         aiortc.RTCPeerConnection,

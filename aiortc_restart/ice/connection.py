@@ -367,6 +367,7 @@ class Connection(PathConnection):
         self, candidate: aioice.Candidate, protocol: aioice.ice.StunProtocol
     ) -> None:
         _aiortc.forward_relay_errors(protocol)
+        _aiortc.refresh_channels_by_the_loop(protocol)
         self._add_socket(protocol)
         self._found(candidate)
 
