@@ -21,7 +21,9 @@ from aiortc_restart import (
 )
 
 from .calls import ROLLBACK, peers
+from .found import asking
 from .network import Network
+from .probes import stun_server
 from .utils import Pair, candidates, negotiate, until
 
 MOST_TURNS = 1000
@@ -267,3 +269,28 @@ async def test_close_while_a_step_runs(
             setting.exception()
             await until(lambda: network.sockets("alice") == 0)
             assert pair.offerer.connectionState == "closed"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_gathering_goes_on(network: Network, restart: bool) -> None:
+    """
+    A description that was in force when its call was cancelled gets its candidates.
+    """
+    server = await stun_server(network, 1.0)
+    async with negotiating(network, False, restart) as (negotiation, pair):
+        configuration = asking("stun:10.0.9.1:3478", iceTrickle=False)
+        pair.offerer.setConfiguration(configuration)
+        await negotiation.create_offer()
+        setting = asyncio.ensure_future(negotiation.set_local_offer())
+        await asyncio.sleep(0.5)
+        setting.cancel()
+        await asyncio.wait([setting])
+        assert setting.cancelled()
+        assert pair.offerer.signalingState == "have-local-offer"
+        await until(lambda: pair.offerer.iceGatheringState == "complete")
+        found = candidates(pair.offerer.localDescription)
+        assert {x.type for x in found} == {"host", "srflx"}
+        for step in STEPS[2:]:
+            await step(negotiation)
+        await connected(pair)
+    server.close()

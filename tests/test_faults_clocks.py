@@ -142,6 +142,56 @@ async def test_call_held_up(network: Network) -> None:
         await pair.exchange()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(5, "completed"), (25, "disconnected"), (35, "failed")]
+)
+async def test_peer_of_one_that_is_held_up(
+    network: Network, seconds: float, state: str
+) -> None:
+    """
+    A peer whose own loop runs hears nothing meanwhile: it is disconnected, which heals,
+    or has failed, which a restart heals.
+    """
+    async with connected_pair(network) as pair:
+        await asyncio.sleep(10)
+        # Nothing comes from alice, nor does she hear.
+        network.cut("alice")
+        await asyncio.sleep(seconds)
+        network.heal("alice")
+        assert pair.answerer.iceConnectionState in (state, "disconnected")
+        if state == "failed":
+            assert pair.answerer.iceConnectionState == "failed"
+            await restart_call(pair.offerer, pair.answerer)
+        else:
+            await until(lambda: pair.answerer.iceConnectionState == "completed")
+        await pair.exchange()
+
+
+async def test_relay_that_has_expired(network: Network) -> None:
+    """
+    A relay that is gone after a sleep is found out at once, and a restart gets another.
+    """
+    server = await turn_server(network, 0, 0)
+    configuration = asking(
+        TURN, iceTrickle=False, iceTransportPolicy=RTCIceTransportPolicy.RELAY
+    )
+    async with connected_pair(
+        network,
+        configuration=configuration,
+        answerer_configuration=RTCConfiguration(iceServers=[]),
+    ) as pair:
+        await asyncio.sleep(10)
+        network.cut("alice", "10.0.8.1")
+        hold_up(ASLEEP)
+        woken = network.now
+        await until(lambda: pair.offerer.iceConnectionState == "failed")
+        assert network.now - woken < 7
+        network.heal()
+        await restart_call(pair.offerer, pair.answerer)
+        await pair.exchange()
+    server.close()
+
+
 async def test_restart_held_up(network: Network) -> None:
     """
     A restart which sleeps past its deadline fails, its call goes on over the old path,
@@ -232,6 +282,30 @@ async def test_messages(network: Network, jump: float) -> None:
             began = network.now
             await until(lambda: received == ["in flight", "lost"])
             assert network.now - began < 5
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+async def test_messages_with_a_lifetime(network: Network, jump: float) -> None:
+    """
+    A message with a lifetime may be given up by the wall clock, but those after it
+    arrive.
+    """
+    loop = asyncio.get_running_loop()
+    offset = 0.0
+    clock = types.SimpleNamespace(time=lambda: 1e9 + loop.time() + offset)
+    with mock.patch.object(aiortc.rtcsctptransport, "time", clock):
+        async with connected_pair(network, maxPacketLifeTime=10_000) as pair:
+            received: list[object] = []
+            pair.remote_channel.on("message", received.append)
+            network.cut()
+            pair.channel.send("lost")
+            await asyncio.sleep(0.5)
+            offset = jump
+            await asyncio.sleep(0.5)
+            network.heal()
+            await asyncio.sleep(5)
+            assert received == (["lost"] if jump < 0 else [])
+            await pair.exchange()
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
