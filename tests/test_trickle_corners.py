@@ -141,7 +141,10 @@ async def test_gathering_raises(
         await until(lambda: channel.readyState == "open")
         await asyncio.sleep(1)
         call.events["alice"].clear()
-        with mock.patch.object(aioice.ice, "get_host_addresses", side_effect=OSError):
+        failure = mock.patch.object(
+            aioice.ice, "get_host_addresses", side_effect=RuntimeError
+        )
+        with failure:
             await call.alice.setLocalDescription(
                 await call.alice.createOffer(iceRestart=True)
             )

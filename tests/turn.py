@@ -93,12 +93,17 @@ class TurnServer(asyncio.DatagramProtocol):
                     )
                 )
             return
-        if request.message_method == stun.Method.CHANNEL_BIND:
+        if request.message_method == stun.Method.CHANNEL_BIND and relay is None:
+            answer = response(request, (MAPPED, addr[1]), None, 437)
+            answer.message_method = request.message_method
+        elif request.message_method == stun.Method.CHANNEL_BIND:
             assert relay is not None
             number = request.attributes["CHANNEL-NUMBER"]
             relay.channels[number] = request.attributes["XOR-PEER-ADDRESS"]
-        elif not request.attributes["LIFETIME"]:
-            self._allocations.pop(addr, None)
+        else:
+            answer.attributes["LIFETIME"] = request.attributes["LIFETIME"]
+            if not request.attributes["LIFETIME"]:
+                self._allocations.pop(addr, None)
         self.send(bytes(answer), addr)
 
     def send(self, data: bytes, addr: Address) -> None:

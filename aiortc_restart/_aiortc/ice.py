@@ -132,13 +132,8 @@ class Connection(aioice.Connection):
     def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY
 
-    def _set_policy(
-        self, policy: aioice.TransportPolicy, turn_server: IceServer | None
-    ) -> None:
+    def _set_policy(self, policy: aioice.TransportPolicy) -> None:
         self._transport_policy = policy
-        # The base says so if there is none to gather with.
-        if turn_server is not None:
-            self.turn_server = (turn_server.host, turn_server.port)
 
     def _end_consent(self) -> None:
         if self._query_consent_task is not None:

@@ -25,7 +25,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "build_request check_complete check_incoming close connect "
         "data_received gather_candidates get_component_candidates "
         "protocol_lost query_consent request_received sort_check_list "
-        "stun_server switch_role turn_server".split(),
+        "switch_role".split(),
     ),
     (aioice.turn.TurnTransport, ["_connect"]),
     (aioice.stun.Transaction, ["response_received"]),
@@ -75,7 +75,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_remote_port _send_chunk "
         "_send_reconfig_param _sent_queue _t1_cancel _t1_chunk _t1_expired "
         "_t1_failures _t1_handle _t1_start _t3_cancel _t3_handle _t3_start "
-        "_transmit _update_advanced_peer_ack_point".split(),
+        "_transmit _update_advanced_peer_ack_point _update_rto".split(),
     ),
     (
         aiortc.RTCPeerConnection,

@@ -251,3 +251,10 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
             rest, self._bundle = self._bundle, None
             if bytes(rest):
                 await super()._send_chunk(rest)
+
+    def _update_rto(self, R: float) -> None:
+        # aiortc asks the wall clock, which may have been set since the message was
+        # sent. No answer takes as long as the longest time-out, after which the message
+        # is sent again and its answer is no measure (RFC 9260 section 6.3.1).
+        if 0 <= R <= aiortc.rtcsctptransport.SCTP_RTO_MAX:
+            super()._update_rto(R)

@@ -2,6 +2,7 @@ import asyncio
 import ipaddress
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,27 @@ class TurnClientUdpProtocol(aioice.turn.TurnClientUdpProtocol):
         # To the protocol which uses the relay, as other sockets do.
         if self.receiver is not None:
             self.receiver.error_received(exc)
+
+
+class RefreshTimes(dict[int, float]):
+    """
+    When TURN channels are to be bound anew, by the event loop's clock.
+
+    aioice asks the wall clock, which may be set: set back, it would let channels expire
+    (RFC 8656 section 12). So a time is told as it is by the wall clock of the moment.
+    """
+
+    def __init__(self, interval: float) -> None:
+        super().__init__()
+        self._interval = interval
+
+    def __getitem__(self, channel: int) -> float:
+        left = super().__getitem__(channel) - asyncio.get_running_loop().time()
+        return time.time() + left
+
+    def __setitem__(self, channel: int, wall_time: float) -> None:
+        due = asyncio.get_running_loop().time() + self._interval
+        super().__setitem__(channel, due)
 
 
 async def relayed_candidate(
@@ -89,6 +111,7 @@ async def relayed_candidate(
                 socket.SO_RCVBUF,
                 aioice.turn.UDP_SOCKET_BUFFER_SIZE,
             )
+    client.channel_refresh_at = RefreshTimes(client.channel_refresh_time)
     try:
         protocol = protocol_factory()
         await aioice.turn.TurnTransport(client)._connect(protocol)

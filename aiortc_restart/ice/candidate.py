@@ -114,7 +114,8 @@ class RTCIceCandidatePair:
 class RTCPeerConnectionIceErrorEvent:
     """
     The :class:`RTCPeerConnectionIceErrorEvent` event says which server has given no
-    candidate, and why (webrtc-pc #rtcpeerconnectioniceerrorevent).
+    candidate, or that the system has opened no socket, and why (webrtc-pc
+    #rtcpeerconnectioniceerrorevent).
     """
 
     address: str | None
@@ -124,7 +125,7 @@ class RTCPeerConnectionIceErrorEvent:
     "The local port, or `None`."
 
     url: str
-    "The URL of the server."
+    "The URL of the server, or an empty string if this host could not open any socket."
 
     errorCode: int
     """

@@ -14,11 +14,12 @@ from .._consent import ConsentTimes
 from .._servers import IceServer
 from .candidate import RTCPeerConnectionIceErrorEvent
 from .drops import MALFORMED, TOO_MANY, UNAUTHENTICATED
-from .gathering import MAX_LOCAL_PREFERENCE, Gathering
+from .gathering import UNREACHABLE, Gathering
 from .inbox import Inbox
 from .messages import UnknownAttributes
 from .pacing import Pacing
 from .path import PathConnection
+from .sockets import host_addresses, open_socket
 from .stun import COMPONENT, Address, StunProtocol
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Connection(PathConnection):
         "The transactions of the peer's checks, the oldest first."
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
+        self._has_gathered = False
         self._is_early = False
         self._left_pair: aioice.ice.CandidatePair | None = None
         self._late_answers: dict[tuple[bytes, Address], LateAnswer] | None = {}
@@ -270,44 +272,37 @@ class Connection(PathConnection):
             self._late_answer_timer.cancel()
         await super().close()
 
+    async def gather_candidates(self) -> None:
+        if self._has_gathered:
+            return
+        self._has_gathered = True
+        addresses: list[str] = []
+        if not self._is_relay_only:
+            try:
+                addresses = host_addresses()
+            except OSError as exc:
+                self._tell_no_socket("Cannot list the addresses of this host", exc)
+        await self.get_component_candidates(COMPONENT, addresses)
+
     async def get_component_candidates(
         self,
         component: int,
         addresses: list[str],
         timeout: int = 5,  # noqa: ASYNC109 - the base's
     ) -> list[aioice.Candidate]:
-        # The base asks one server of each kind, and keeps all back until the last has
-        # answered.
-        self.stun_server = self.turn_server = None
-        hosts = await super().get_component_candidates(component, addresses, timeout)
-        sockets = []
-        for i, protocol in enumerate(self._sockets):
-            # The base names its class itself; ours has no slot more.
-            protocol.__class__ = StunProtocol
-            assert isinstance(protocol, StunProtocol)
-            protocol.prepare()
-            sockets.append(protocol)
-            # Each candidate of a type has a preference of its own (RFC 8445 section
-            # 5.1.2.1).
-            protocol.local_candidate.priority = candidate_priority(
-                component, "host", max(0, MAX_LOCAL_PREFERENCE - i)
-            )
-        for candidate in hosts:
-            self._found(candidate)
+        sockets = await self._open_sockets(component, addresses)
+        for protocol in sockets:
+            self._found(protocol.local_candidate)
         self._allow_checks()
         if self.observer is not None:
             self.observer.sockets_opened()
         if self._servers and not self._is_closing:
-            # With the policy `relay` there is no host candidate which would tell.
-            addresses = addresses or aioice.ice.get_host_addresses(
-                use_ipv4=True, use_ipv6=True
-            )
             self._gathering = Gathering(
                 self,
                 component,
                 self._servers,
                 self._is_relay_only,
-                {ipaddress.ip_address(x).version for x in addresses},
+                _ip_versions(addresses),
                 timeout,
             )
             await self._gathering.run(sockets)
@@ -379,8 +374,7 @@ class Connection(PathConnection):
         Gather with these servers, and by this policy.
         """
         self._servers = servers
-        relays = (x for x in servers if x.obstacle is None and x.scheme != "stun")
-        self._set_policy(policy, next(relays, None))
+        self._set_policy(policy)
 
     def withholds(
         self,
@@ -444,6 +438,9 @@ class Connection(PathConnection):
         self._resolving.add(socket)
         try:
             await super().add_remote_candidate(candidate)
+        except OSError as exc:
+            # Without a socket for mDNS it is a name that does not resolve.
+            logger.info("Connection(%s) x %s: %s", self.local_username, socket[0], exc)
         finally:
             self._resolving.remove(socket)
 
@@ -634,6 +631,31 @@ class Connection(PathConnection):
         if self.observer is not None:
             self.observer.check_received()
 
+    async def _open_sockets(
+        self, component: int, addresses: list[str]
+    ) -> list[StunProtocol]:
+        """
+        Open a socket on each address on which the system opens one. That there is none
+        at all is told.
+        """
+        sockets: list[StunProtocol] = []
+        failure: tuple[str, OSError] | None = None
+        for address in addresses:
+            if self._is_closing:
+                break
+            try:
+                protocol = await open_socket(self, component, address, len(sockets))
+            except OSError as exc:
+                failure = f"Cannot open a socket on {address}", exc
+                logger.info("Connection(%s) %s: %s", self.local_username, *failure)
+                continue
+            sockets.append(protocol)
+            # Whatever happens to the next one, close() finds this one.
+            self._add_socket(protocol)
+        if failure is not None and not sockets:
+            self._tell_no_socket(*failure)
+        return sockets
+
     def _priority_of(self, pair: aioice.ice.CandidatePair) -> int:
         """
         Return the priority by which the peer is to rank what it learns from a check.
@@ -650,6 +672,13 @@ class Connection(PathConnection):
             return max(local.priority, reflexive)
         return reflexive
 
+    def _tell_no_socket(self, what: str, exc: OSError) -> None:
+        text = f"{what}: {exc}"
+        logger.warning("Connection(%s) %s", self.local_username, text)
+        self.server_failed(
+            RTCPeerConnectionIceErrorEvent(None, None, "", UNREACHABLE, text)
+        )
+
     def _tell_if_selected(self) -> None:
         if self.selected_pair is None:
             return
@@ -658,6 +687,17 @@ class Connection(PathConnection):
             protocol.forget_early()
         if self.observer is not None:
             self.observer.pair_selected()
+
+
+def _ip_versions(addresses: list[str]) -> set[int]:
+    """
+    Return the IP versions of this host, whose addresses are known if host candidates
+    are gathered.
+    """
+    try:
+        return {ipaddress.ip_address(x).version for x in addresses or host_addresses()}
+    except OSError:
+        return set()
 
 
 def _socket(candidate: aioice.Candidate) -> tuple[str, int, str]:

@@ -82,9 +82,13 @@ class GatheringGeneration:
     def outdated(self) -> bool:
         """
         Whether it gathers, or has gathered, with other servers or another policy than
-        are to be used now.
+        are to be used now, or has gathered nothing, so that it cannot get a path.
         """
-        return self._options_used not in (None, self._options())
+        if self._options_used not in (None, self._options()):
+            return True
+        return (
+            self._gathered and not self.closed and not self.connection.local_candidates
+        )
 
     @property
     def ready(self) -> bool:
@@ -161,9 +165,8 @@ class GatheringGeneration:
         try:
             await self.connection.gather_candidates()
         except Exception:
-            if not self.trickle:
-                raise
-            # Nobody waits for it. Without sockets, the checks end at their deadline.
+            # The description is in force, and says that there is no candidate. Without
+            # any, the checks end at their deadline.
             logger.exception("%r cannot gather candidates", self)
             self._ready.set()
         self._gathered = True

@@ -381,7 +381,7 @@ class IceGeneration(GatheringGeneration):
         return self.owner is None or self.owner.path_in_doubt()
 
     def _close_again(self, gathering: asyncio.Task[None]) -> None:
-        if not gathering.cancelled() and gathering.exception() is None:
+        if not gathering.cancelled():
             self._tasks.create(self.connection.close(), "close again")
 
     def _changed(self) -> None:

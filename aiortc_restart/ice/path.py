@@ -43,6 +43,10 @@ PATH_ERRORS = frozenset(
 )
 
 
+# How late a timer is, in seconds, if the event loop was held up or the clock jumped.
+HELD_UP = 1.0
+
+
 class PathListener(Protocol):
     """
     Who is told how the selected pair of a :class:`Connection` is doing.
@@ -108,7 +112,9 @@ class PathConnection(_aiortc.Connection):
         self._pacing = pacing
         self._probing = False
         self._refusals = Allowance(MAX_REFUSALS)
+        self._lacks_consent = False
         self._refused = False
+        self._reprieve_end: float | None = None
         self._shared_inbox = inbox
 
     @property
@@ -190,6 +196,8 @@ class PathConnection(_aiortc.Connection):
             now = asyncio.get_running_loop().time()
             self.answers += 1
             self.consent_time = now
+            self._reprieve_end = None
+            self._lacks_consent = False
             # It is believed at once when it has grown, and else by and by.
             latest = now - request.sent_time
             self.round_trip = max(latest, (3 * self.round_trip + latest) / 4)
@@ -324,13 +332,14 @@ class PathConnection(_aiortc.Connection):
         next_time = asked_time + self._consent.delay()
         while True:
             lifetime = self.consent_lifetime
-            if await self._await_consent_change(
-                min(next_time, self.consent_time + lifetime)
-            ):
+            due = min(next_time, self._consent_end(lifetime))
+            if await self._await_consent_change(due):
                 next_time = asked_time + self._consent.delay()
                 continue
             now = loop.time()
-            if now >= self.consent_time + lifetime:
+            if now - due > HELD_UP and self._reprieve(now, lifetime):
+                next_time = now
+            if now >= self._consent_end(lifetime):
                 break
             if now >= next_time:
                 for request in list(self._consent_requests):
@@ -369,6 +378,9 @@ class PathConnection(_aiortc.Connection):
         pair = self._nominated_pairs.get(component) or self._nominee
         if pair is None:
             raise ConnectionError("Cannot send data, not connected")
+        if self._lacks_consent:
+            # As UDP would do on a path that is down.
+            return
         try:
             await pair.protocol.send_data(data, pair.remote_addr)
         except OSError as exc:
@@ -401,6 +413,32 @@ class PathConnection(_aiortc.Connection):
         except TimeoutError:
             return False
         self._consent_changed.clear()
+        return True
+
+    def _consent_end(self, lifetime: float) -> float:
+        """
+        Return the loop's time at which consent has expired, unless it is renewed.
+        """
+        assert self.consent_time is not None
+        end = self.consent_time + lifetime
+        return end if self._reprieve_end is None else max(end, self._reprieve_end)
+
+    def _reprieve(self, now: float, lifetime: float) -> bool:
+        """
+        Give the peer the time for one more answer, as the event loop was held up, or
+        the computer asleep, and tell whether that makes a difference.
+
+        The peer was neither asked nor heard meanwhile. There is one reprieve for each
+        answer, so that a loop which is held up again and again does not keep a dead
+        path. If consent has expired by the clock, data is dropped until the answer has
+        come (RFC 7675 section 5.1).
+        """
+        assert self.consent_time is not None
+        end = now + self.patience
+        if self._reprieve_end is not None or end <= self.consent_time + lifetime:
+            return False
+        self._reprieve_end = end
+        self._lacks_consent = now >= self.consent_time + lifetime
         return True
 
     def _forget_consent_request(self, request: ConsentRequest) -> None:

@@ -2,8 +2,10 @@ import asyncio
 import ipaddress
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import aioice
 import aioice.ice
 import aioice.stun
 
@@ -52,11 +54,11 @@ class StunProtocol(aioice.ice.StunProtocol):
 
     receiver: "PathConnection"
 
+    describe: Callable[[str, int], aioice.Candidate] | None = None
+    "Returns the candidate of an address and a port, if the socket is a host's."
+
     def __init__(self, receiver: "PathConnection") -> None:
         super().__init__(receiver)
-        self.prepare()
-
-    def prepare(self) -> None:
         self._asked: dict[asyncio.Future[None], Address] = {}
         self._destination: Address | None = None
         self._early: deque[tuple[bytes, Address]] = deque(maxlen=MAX_EARLY_DATA)
@@ -85,6 +87,14 @@ class StunProtocol(aioice.ice.StunProtocol):
             del self._asked[refused]
             refused.cancel()
             question.cancel()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.describe is not None:
+            # asyncio reads from the socket only after this call, so that no datagram
+            # meets a protocol without a candidate.
+            host, port = transport.get_extra_info("sockname")[:2]
+            self.local_candidate = self.describe(host, port)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         # An address of IPv6 has four parts.
