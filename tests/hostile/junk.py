@@ -118,7 +118,7 @@ JUNK: dict[str, tuple[bytes, str]] = {
     "no cookie": (wire.header(1, 0, bytes(12), cookie=0), UNAUTHENTICATED),
     "half a header": (b"\x00\x01\x00\x00", UNAUTHENTICATED),
     "indication": (wire.encode(wire.INDICATION), MALFORMED),
-    "response": (wire.encode(wire.SUCCESS), STRANGER),
+    "response": (wire.encode(wire.SUCCESS), UNAUTHENTICATED),
     "allocate request": (wire.encode(0x0003), MALFORMED),
 }
 "What a stranger may send, and why it is dropped."
