@@ -285,6 +285,9 @@ class RTCPeerConnection(Session):
         made, call :meth:`restartIce`. Other times are in force from now on, but a
         restart whose checks have begun keeps its own.
 
+        The old path carries the call on until the restart is done. If the policy is
+        `RELAY` by then, nothing is sent on the direct one any more, no answer either.
+
         :param configuration: An :class:`RTCConfiguration`. It is copied, and all its
                               options count, so begin with :meth:`getConfiguration`.
 

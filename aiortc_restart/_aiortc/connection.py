@@ -1,4 +1,5 @@
 import asyncio
+import re
 import types
 from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ from .saved import (
     save_transport,
 )
 from .sctp import RTCSctpTransport
+
+PASSWORD = re.compile(r"(a=ice-pwd:)[^\s]+")
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -582,6 +585,11 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             transceiver._bundled,
         )
         return transceiver
+
+    def __log_debug(self, msg: str, *args: object) -> None:
+        # aiortc logs whole descriptions, with the passwords in them.
+        shown = [PASSWORD.sub(r"\1***", x) if isinstance(x, str) else x for x in args]
+        super().__log_debug(msg, *shown)
 
     def __setSignalingState(self, state: str) -> None:
         # Its other states are entered when everything else is in place.

@@ -129,7 +129,10 @@ class Connection(aioice.Connection):
         pass
 
     @property
-    def _is_relay_only(self) -> bool:
+    def is_relay_only(self) -> bool:
+        """
+        Whether nothing but relayed addresses may be seen.
+        """
         return self._transport_policy == aioice.TransportPolicy.RELAY
 
     def _set_policy(

@@ -86,7 +86,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
                 "createDtlsTransport createSctpTransport createTransceiver "
                 "currentLocalDescription currentRemoteDescription dtlsTransports "
                 "gather iceConnectionState iceGatheringState "
-                "iceTransports isClosed localRtp pendingLocalDescription "
+                "iceTransports isClosed localRtp log_debug pendingLocalDescription "
                 "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
                 "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
                 "setSignalingState signalingState transceivers updateConnectionState "

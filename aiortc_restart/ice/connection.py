@@ -294,7 +294,7 @@ class Connection(PathConnection):
                 self,
                 component,
                 self._servers,
-                self._is_relay_only,
+                self.is_relay_only,
                 {ipaddress.ip_address(x).version for x in addresses},
                 timeout,
             )

@@ -293,6 +293,12 @@ class GenerationKeeper(BaseIceTransport):
         recovered = previous is not None and previous.leave()
         if previous is not None:
             self._retire(previous)
+        if generation.connection.is_relay_only:
+            # The policy is another one now: our other addresses are to be seen no more
+            # (RFC 9429 section 3.5.3), so that what still comes there has no answer.
+            for retired in self._retired:
+                if not retired.connection.is_relay_only:
+                    retired.connection.mute()
         self._update_state()
         if recovered:
             self.emit("recovered")
