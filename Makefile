@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench clean demo dist docs figures lint test video-call
+.PHONY: bench clean demo dist docs figures fuzz lint test video-call
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,6 +50,14 @@ bench: $(READY)
 # limit says nothing about the code.
 figures: $(READY)
 	$(BIN)/python -m tests.benchmarks --figures --quick outages trickle
+
+# A million mutated inputs of each kind, which takes hours: less with COUNT=20000, and not
+# all with TARGETS=descriptions.
+COUNT ?= 1000000
+SEED ?= 0
+TARGETS ?=
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(TARGETS) --count $(COUNT) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist out/docs *.egg-info

@@ -95,6 +95,7 @@ class CandidateKeeper(TransportOwner):
         for description in (self._pending_local, self._current_local):
             rejected = rejection.rejected_mids(description)
             tag = bundle.bundled_mids(description)[:1]
+            transports = self._transports_of_sections(description)
             for i, media in enumerate(media_sections(description)):
                 # One that is complete may be that of a transport bundled away since.
                 if (
@@ -102,7 +103,7 @@ class CandidateKeeper(TransportOwner):
                     and media.ice.usernameFragment == username
                     and not media.ice_candidates_complete
                     and media.rtp.muxId not in rejected
-                    and self._transport_of_section(i, media) is transport
+                    and transports[i] is transport
                 ):
                     describe_transport(media, media.ice, *found)
                     # Candidates of a bundle are those of its tag.
@@ -174,6 +175,8 @@ class CandidateKeeper(TransportOwner):
         ):
             self._hold_candidate(username, candidate, descriptions)
             return []
+        if candidate is not None:
+            candidates.check_size(candidate)
         if not descriptions:
             return self._take_early_candidate(candidate)
         if candidate is None or not candidates.is_named(candidate):
@@ -206,8 +209,9 @@ class CandidateKeeper(TransportOwner):
         transports that are to know.
         """
         transports = []
+        by_mid = self._transports_by_mid()
         for place in places:
-            transport = self._transport_of_mid(place.mid)
+            transport = by_mid.get(place.mid)
             restarts = place.restarts or (transport and transport.restarted)
             # Who names no generation may have meant the one before the restart.
             if restarts and not place.named:

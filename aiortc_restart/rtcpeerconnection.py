@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import MediaDescription, SessionDescription
+from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from .ice import create_credentials, is_end_of_candidates
@@ -12,14 +12,13 @@ from .negotiation import bundle, credentials, rejection
 from .negotiation.candidates import check_named
 from .negotiation.descriptions import (
     SessionOrigin,
-    check_sections,
     describe_transport,
+    make_readable,
     media_sections,
     parse,
     set_bundle,
     set_numbers,
     set_trickle,
-    spread_end_of_candidates,
     wrap,
 )
 from .negotiation.operations import Operation
@@ -187,10 +186,11 @@ class RTCPeerConnection(Session):
             self._origin.stamp(answer)
             # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
             bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
-            set_trickle(answer, self._trickles)
+            set_trickle(answer, self._trickling(answer))
             self._reject_stopped(answer)
+            by_mid = self._transports_by_mid()
             for media in answer.media:
-                transport = self._transport_of_mid(media.rtp.muxId)
+                transport = by_mid.get(media.rtp.muxId)
                 if transport is not None and not transport.gathered:
                     media.ice_candidates_complete = False
             return wrap(answer)
@@ -393,12 +393,10 @@ class RTCPeerConnection(Session):
                 sessionDescription.type == "offer"
                 and self.signalingState == "have-local-offer"
             ):
-                check_sections(parse(sessionDescription), self._current_remote)
+                self._check_sections(parse(sessionDescription))
                 await self._roll_back("local")
             with self._applying("remote", sessionDescription, operation) as step:
-                await super().setRemoteDescription(
-                    spread_end_of_candidates(sessionDescription)
-                )
+                await super().setRemoteDescription(make_readable(sessionDescription))
                 self._complete_remote(step)
             if step.replaced is not None:
                 await self._stop_undone(step.replaced)
@@ -442,7 +440,7 @@ class RTCPeerConnection(Session):
                 describe_transport(media, fresh, [], complete=False)
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
-        set_trickle(offer, self._trickles)
+        set_trickle(offer, self._trickling(offer))
         self._reject_stopped(offer)
         return wrap(offer)
 
@@ -450,8 +448,8 @@ class RTCPeerConnection(Session):
         """
         Repeat the current credentials in an offer that replaces one with new ones.
         """
-        for i, media in enumerate(offer.media):
-            transport = self._transport_of_section(i, media)
+        transports = self._transports_of_sections(offer)
+        for media, transport in zip(offer.media, transports, strict=True):
             if transport is not None and transport.restarting:
                 current = transport.local_parameters
                 gathered = transport.gathered_by(current.usernameFragment)
@@ -496,13 +494,16 @@ class RTCPeerConnection(Session):
                 media.direction = "inactive"
         rejection.reject(description, mids.difference(tag))
 
-    def _trickles(self, index: int, media: MediaDescription) -> bool:
+    def _trickling(self, description: SessionDescription) -> list[bool]:
         """
-        Whether to say of an m-section that candidates are taken one by one. What has
-        been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
+        Return whether to say of each m-section that candidates are taken one by one.
+        What has been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
         """
-        transport = self._transport_of_section(index, media)
-        said = None
-        if transport is not None and media.ice is not None:
-            said = transport.trickles(media.ice.usernameFragment)
-        return self._settings.iceTrickle if said is None else said
+        trickling = []
+        transports = self._transports_of_sections(description)
+        for media, transport in zip(description.media, transports, strict=True):
+            said = None
+            if transport is not None and media.ice is not None:
+                said = transport.trickles(media.ice.usernameFragment)
+            trickling.append(self._settings.iceTrickle if said is None else said)
+        return trickling

@@ -23,8 +23,8 @@ class SectionReader(CandidateKeeper):
         """
         if description.type == "offer":
             self._associate(description)
-        for i, media in enumerate(description.media):
-            transport = self._transport_of_section(i, media)
+        transports = self._transports_of_sections(description)
+        for media, transport in zip(description.media, transports, strict=True):
             assert media.ice is not None
             if transport is None:
                 continue
@@ -52,8 +52,9 @@ class SectionReader(CandidateKeeper):
 
         :raises ValueError: if it is an answer which does not match the offer.
         """
+        by_mid = self._transports_by_mid()
         sections = [
-            (self._transport_of_mid(media.rtp.muxId), media)
+            (by_mid.get(media.rtp.muxId), media)
             for media in description.media
             if media.rtp.muxId not in rejected
         ]
@@ -125,8 +126,9 @@ class SectionReader(CandidateKeeper):
         """
         trickles = can_trickle(description)
         sections: dict[RTCIceTransport, MediaDescription] = {}
+        by_mid = self._transports_by_mid()
         for media in description.media:
-            transport = self._transport_of_mid(media.rtp.muxId)
+            transport = by_mid.get(media.rtp.muxId)
             if transport is not None and media.rtp.muxId not in rejected:
                 sections.setdefault(transport, media)
         for transport, media in sections.items():
@@ -168,21 +170,36 @@ class SectionReader(CandidateKeeper):
                 and description.media[index].rtp.muxId != transceiver.mid
             ):
                 _aiortc.dissociate(transceiver)
+        self._dissociate_data(description)
         return rejected, restore
 
-    def _give_up_transport(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
+    def _dissociate_data(self, description: SessionDescription) -> None:
+        """
+        Take the m-section away from the data channels whose place another one has
+        taken, as may be done if it was rejected.
+        """
+        index = self._sctp_mline_index
+        if self.sctp is not None and index is not None:
+            for media in description.media[index : index + 1]:
+                if media.kind == "application" and media.rtp.muxId != self.sctp.mid:
+                    self.sctp.mid = self._sctp_mline_index = None
+
+    def _give_up_transport(
+        self,
+        transceiver: aiortc.RTCRtpTransceiver,
+        used: dict[aiortc.RTCDtlsTransport, None],
+    ) -> None:
         """
         Take the transport of a rejected section, unless others use it, out of the
         connection's states, as it will never be started: the transceiver gets that of
         another section. It is the owner of none.
+
+        :param used: The transports of the other sections, of which there is one.
         """
-        transport = transceiver.receiver.transport
-        used = [_aiortc.dtls_of(x) for x in self._remote_ice]
-        if used and transport not in used:
-            transceiver.receiver.setTransport(used[0])
-            transceiver.sender.setTransport(used[0])
-        if used:
-            _aiortc.share_transport(transceiver)
+        if transceiver.receiver.transport not in used:
+            transceiver.receiver.setTransport(next(iter(used)))
+            transceiver.sender.setTransport(next(iter(used)))
+        _aiortc.share_transport(transceiver)
 
     def _sections_kept(
         self, offer: SessionDescription
@@ -223,10 +240,12 @@ class SectionReader(CandidateKeeper):
         """
         rejected = rejection.rejected_mids(self._current_local)
         rejected |= rejection.rejected_mids(self._current_remote)
+        used = dict.fromkeys(_aiortc.dtls_of(x) for x in self._remote_ice)
         for transceiver in self.getTransceivers():
             if transceiver.mid not in rejected:
                 continue
-            self._give_up_transport(transceiver)
+            if used:
+                self._give_up_transport(transceiver, used)
             if not transceiver.stopped:
                 self._tasks.create(transceiver.stop(), "stop transceiver")
                 if transceiver.receiver.track is not None:

@@ -10,11 +10,10 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
 from .ice import RTCIceTransport
-from .negotiation import bundle, candidates, credentials, rejection
+from .negotiation import bundle, candidates, check, credentials, limits, rejection
 from .negotiation.descriptions import (
     check_data_ports,
     check_fingerprints,
-    check_sections,
     described,
     make_showable,
     media_sections,
@@ -148,6 +147,8 @@ class Session(SectionReader):
         state = self._next_state(side, description.type)
         instead = (side, self.signalingState) == ("remote", "have-remote-offer")
         offer = parse(description) if instead else None
+        if offer is None and side == "remote":
+            limits.check_description(description.sdp)
         current = self._current_local, self._current_remote
         before = AgreedState(self._save(), current, self._numbers.copy())
         step = self._step = Step(
@@ -428,19 +429,21 @@ class Session(SectionReader):
         make_showable(description)
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
+            check.complete(description)
             step.rejected, complete = self._complete_sections(description)
-            step.restore_sections.append(complete)
+            step.restore_sections += [check.put_extensions_aside(description), complete]
         restore = bundle.share_tag_section(
             description, self._bundle_owners(description, step.rejected)
         )
         if not is_local:
-            step.restore_sections.append(restore)
-            step.restore_sections.append(candidates.put_names_aside(description))
+            step.restore_sections += [restore, candidates.put_names_aside(description)]
         for media in description.media:
             credentials.validate(media)
         check_fingerprints(description)
         check_data_ports(description)
-        check_sections(description, self._current_remote)
+        if not is_local:
+            check.check_media(description)
+        self._check_sections(description)
         super()._validate_description(description, is_local)
         if is_local:
             if step.type == "offer":
@@ -459,6 +462,11 @@ class Session(SectionReader):
             description.type = "answer"
 
     # What a description says
+
+    def _check_sections(self, description: SessionDescription) -> None:
+        free = rejection.rejected_mids(self._current_local)
+        free |= rejection.rejected_mids(self._current_remote)
+        check.check_same_sections(description, self._current_remote, free)
 
     def _dissociate_unoffered(self, offer: SessionDescription) -> None:
         """
@@ -489,10 +497,15 @@ class Session(SectionReader):
         description = step.description
         self._join_bundle(description)
         self._show_owners()
+        # aiortc also discards the bundle's own transport if the BUNDLE-tag shares it.
+        self._keep_used_transports()
+        endpoints = self._endpoints_by_mid()
         for media in media_sections(description):
-            endpoint = self._endpoint_of_mid(media.rtp.muxId)
+            endpoint = endpoints.get(media.rtp.muxId)
             if endpoint is None or media.ice is None:
                 continue
+            if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+                _aiortc.drop_repeated_codecs(endpoint)
             if media.rtp.muxId in step.rejected:
                 # Nothing is to be started for it.
                 self._remote_ice.pop(endpoint, None)

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import aiortc
 from aiortc.exceptions import InvalidStateError
-from aiortc.sdp import MediaDescription, SessionDescription
+from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from ._tasks import Tasks
@@ -13,6 +13,7 @@ from .ice import (
     create_credentials,
 )
 from .negotiation import bundle
+from .negotiation.descriptions import media_sections
 from .paths import PathKeeper
 from .rtcconfiguration import (
     RTCConfiguration,
@@ -87,11 +88,10 @@ class TransportOwner(PathKeeper):
         )
         return transport
 
-    def _endpoint_of_mid(self, mid: str) -> _aiortc.Endpoint | None:
-        for endpoint in (*self.getTransceivers(), self.sctp):
-            if endpoint is not None and endpoint.mid == mid:
-                return endpoint
-        return None
+    def _endpoints_by_mid(self) -> dict[str | None, _aiortc.Endpoint]:
+        endpoints = (x for x in (*self.getTransceivers(), self.sctp) if x is not None)
+        # The first one with a mid counts.
+        return {x.mid: x for x in reversed([*endpoints])}
 
     def _hold_transports(self, holding: bool) -> None:
         """
@@ -189,12 +189,14 @@ class TransportOwner(PathKeeper):
         remote = transport.remote_parameters
         if endpoint is None or remote is None or not self._may_start(transport):
             return
+        parameters = self._remote_dtls[endpoint]
         await transport.start(remote)
         # Without a path the handshake waits for one: a restart may bring it.
         if transport.state == "failed" or self._waits_for_release():
             return
         if dtls.state == "new":
-            await dtls.start(self._remote_dtls[endpoint])
+            # An offer which has not been answered may reject the m-section meanwhile.
+            await dtls.start(self._remote_dtls.get(endpoint, parameters))
         if dtls.state == "connected" and not self._waits_for_release():
             await self._start_media(dtls)
 
@@ -223,20 +225,33 @@ class TransportOwner(PathKeeper):
         await transport.stop()
 
     def _transport_of_mid(self, mid: str) -> RTCIceTransport | None:
-        endpoint = self._endpoint_of_mid(mid)
-        if endpoint is None:
-            return None
-        return transport_of(_aiortc.dtls_of(endpoint))
+        return self._transports_by_mid().get(mid)
 
-    def _transport_of_section(
-        self, index: int, media: MediaDescription
-    ) -> RTCIceTransport | None:
-        if media.kind == "application":
-            return transport_of(self.sctp.transport) if self.sctp else None
-        for transceiver in self.getTransceivers():
-            if _aiortc.mline_index(transceiver) == index:
-                return transport_of(_aiortc.dtls_of(transceiver))
-        return None
+    def _transports_by_mid(self) -> dict[str | None, RTCIceTransport]:
+        """
+        Return all transports at once: an SFU may have some hundred m-sections.
+        """
+        return {
+            mid: transport_of(_aiortc.dtls_of(endpoint))
+            for mid, endpoint in self._endpoints_by_mid().items()
+        }
+
+    def _transports_of_sections(
+        self, description: SessionDescription | None
+    ) -> list[RTCIceTransport | None]:
+        """
+        Return the transport of each m-section of a description.
+        """
+        by_index = {
+            _aiortc.mline_index(x): transport_of(_aiortc.dtls_of(x))
+            # The first one with an index counts.
+            for x in reversed(self.getTransceivers())
+        }
+        data = transport_of(self.sctp.transport) if self.sctp else None
+        return [
+            data if media.kind == "application" else by_index.get(index)
+            for index, media in enumerate(media_sections(description))
+        ]
 
     def _waits_for_release(self) -> bool:
         """

@@ -152,7 +152,12 @@ def size(pc: RTCPeerConnection) -> tuple[int, ...]:
 
 
 def _ordered(pc: RTCPeerConnection) -> list[aiortc.RTCDtlsTransport]:
-    used = [x.receiver.transport for x in pc.getTransceivers()]
+    # One which was stopped and has no m-section needs none.
+    used = [
+        x.receiver.transport
+        for x in pc.getTransceivers()
+        if x.mid is not None or not x.stopped
+    ]
     if pc.sctp is not None:
         used.append(pc.sctp.transport)
     assert {*used} == pc._dtls_transports

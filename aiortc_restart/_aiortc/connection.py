@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import re
 import types
 from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
@@ -454,13 +455,14 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _transceiver_changed(self) -> None:
         raise NotImplementedError
 
-    def _transceiver_stopped(self) -> None:
+    def _transceiver_stopped(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
         """
-        Let go of the transport of a transceiver which may have gone, unless another one
+        Let go of the transport of a transceiver which has gone, unless another one
         shares it.
         """
-        self._show_owners()
-        self._keep_used_transports()
+        if is_gone(transceiver):
+            self._show_owners()
+            self._keep_used_transports()
         self._transceiver_changed()
 
     async def _gather(self) -> None:
@@ -570,8 +572,15 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         kind: str,
         sender_track: aiortc.MediaStreamTrack | None = None,
     ) -> aiortc.RTCRtpTransceiver:
-        # It is not to share the transport of one that has gone.
-        with self._hidden([x for x in self.__transceivers if is_gone(x)]):
+        # It is not to share the transport of one that has gone. While a description is
+        # applied, those are hidden already.
+        gone = []
+        if self._complete is None:
+            gone = [x for x in self.__transceivers if is_gone(x)]
+        if gone:
+            with self._hidden(gone):
+                transceiver = super().__createTransceiver(direction, kind, sender_track)
+        else:
             transceiver = super().__createTransceiver(direction, kind, sender_track)
         # The base names its classes itself; ours differ in some methods and no slot.
         transceiver.receiver.__class__ = RTCRtpReceiver
@@ -579,7 +588,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         transceiver.__class__ = RTCRtpTransceiver
         assert isinstance(transceiver, RTCRtpTransceiver)
         transceiver._changed = self._transceiver_changed
-        transceiver._ended = self._transceiver_stopped
+        transceiver._ended = functools.partial(self._transceiver_stopped, transceiver)
         self._origins[transceiver] = (
             transceiver.receiver.transport,
             transceiver._bundled,
@@ -618,7 +627,8 @@ def _merge(
     Return the transceivers of a list, some of which were hidden, and those which have
     been added to what was shown.
     """
-    return complete + [x for x in shown if x not in complete]
+    known = set(complete)
+    return complete + [x for x in shown if x not in known]
 
 
 def _without_text(

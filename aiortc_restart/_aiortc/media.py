@@ -218,6 +218,18 @@ class RTCCertificate(aiortc.RTCCertificate):
         return list(self._fingerprints)
 
 
+def drop_repeated_codecs(transceiver: aiortc.RTCRtpTransceiver) -> None:
+    """
+    Keep the first of those negotiated codecs which have one payload type: aiortc gives
+    its own number to each that the peer has under a number outside of 96 to 127.
+    """
+    codecs = {x.payloadType: x for x in reversed(transceiver._codecs)}
+    if len(codecs) < len(transceiver._codecs):
+        transceiver._codecs = [
+            x for x in transceiver._codecs if codecs[x.payloadType] is x
+        ]
+
+
 def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     return bool(transceiver._preferred_codecs)
 

@@ -19,6 +19,8 @@ from aiortc.rtcsctptransport import (
     serialize_packet,
 )
 
+from .chunks import check_packet
+
 RECOVERY_SSTHRESH = 128 * USERDATA_MAX_LENGTH
 """
 Where slow start ends after an outage: RFC 9260 section 7.2.1 leaves it open, and more
@@ -131,6 +133,10 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
     def _path_in_doubt(self) -> bool:
         # The base's ICE transport, which cannot tell, ends with its path.
         return bool(getattr(self.transport.transport, "path_in_doubt", bool)())
+
+    async def _handle_data(self, data: bytes) -> None:
+        check_packet(data)
+        await super()._handle_data(data)
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
         if (

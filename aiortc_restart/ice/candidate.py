@@ -7,6 +7,9 @@ import aiortc
 import aiortc.rtcicetransport
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
+MAX_LENGTH = 1024
+"How many characters a candidate attribute of JSON may have (RFC 8839 section 5.1)."
+
 MAX_MLINE_INDEX = 65535
 "An unsigned short, as all m-line indices (webrtc-pc #dom-rtcicecandidateinit)."
 
@@ -64,6 +67,7 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
                 f"A candidate must be an object, not {type(message).__name__}"
             )
         attribute = _member(message, "candidate", str) or ""
+        _check_length(attribute)
         attribute = attribute.removeprefix("candidate:")
         mid = _member(message, "sdpMid", str)
         index = _member(message, "sdpMLineIndex", int)
@@ -161,6 +165,14 @@ def is_end_of_candidates(candidate: aiortc.RTCIceCandidate) -> bool:
     return not (
         candidate.foundation or candidate.ip or candidate.protocol or candidate.type
     )
+
+
+def _check_length(attribute: str) -> None:
+    if len(attribute) > MAX_LENGTH:
+        raise ValueError(
+            f"There are {len(attribute)} characters in a candidate, of at most "
+            f"{MAX_LENGTH}"
+        )
 
 
 def _end_of_candidates() -> aiortc.RTCIceCandidate:

@@ -38,6 +38,9 @@ MAX_LATE_ANSWERS = aioice.ice.MAX_EARLY_CHECKS
 # How long they do at most, in seconds. The peer gives a check up after some more.
 LATE_ANSWER_TIME = 3.0
 
+# How many checks are remembered, to tell those that are sent again.
+MAX_CHECKS_SEEN = 1000
+
 LateAnswer = tuple[aioice.ice.StunProtocol, aioice.stun.Message, Address]
 "To whom it goes, and by which socket."
 
@@ -105,6 +108,8 @@ class Connection(PathConnection):
         self.observer: ConnectionObserver | None = None
         self.overtakes = False
         "Whether checks may overtake candidates while the peer has another path."
+        self._checks_seen: dict[bytes, None] = {}
+        "The transactions of the peer's checks, the oldest first."
         self._first_pair: aioice.ice.CandidatePair | None = None
         self._gathering: Gathering | None = None
         self._is_early = False
@@ -318,7 +323,8 @@ class Connection(PathConnection):
             return
         if not self._is_authentic(message):
             self.drops.count(UNAUTHENTICATED)
-            if self._refusals.take():
+            # What has to be understood, and is not, is no reason to answer a stranger.
+            if not getattr(message, "unknown", ()) and self._refusals.take():
                 self._refuse(message, addr, protocol)
             return
         if not self._checks.take():
@@ -594,7 +600,13 @@ class Connection(PathConnection):
         """
         claimed = "ICE-CONTROLLING" if self.ice_controlling else "ICE-CONTROLLED"
         theirs = message.attributes.get(claimed)
-        if theirs is None:
+        # A check that is sent again says nothing new: somebody on the path may do it
+        # after the roles have been exchanged.
+        again = message.transaction_id in self._checks_seen
+        self._checks_seen[message.transaction_id] = None
+        if len(self._checks_seen) > MAX_CHECKS_SEEN:
+            del self._checks_seen[next(iter(self._checks_seen))]
+        if theirs is None or again:
             return True
         if (self.tie_breaker >= theirs) == self.ice_controlling:
             return False

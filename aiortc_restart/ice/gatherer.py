@@ -169,6 +169,10 @@ class RTCIceGatherer(BaseIceGatherer):
             self._set_state("completed")
         elif not shown.restart:
             self._set_state("new")
+        elif self.state == "gathering":
+            # The generation before the restart has all its candidates, and the restart
+            # gathers none before it is answered.
+            self._set_state("completed")
 
     def _create_connection(
         self, username: str, password: str, ice_controlling: bool

@@ -14,7 +14,8 @@ def bundled_mids(description: SessionDescription | None) -> list[str]:
     groups = description.group if description is not None else []
     for group in groups:
         if group.semantic == "BUNDLE":
-            return [str(x) for x in group.items]
+            # A tag that comes twice would make aiortc bundle the section with itself.
+            return list(dict.fromkeys(str(x) for x in group.items))
     return []
 
 

@@ -9,7 +9,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from . import bundle, credentials
 
 MAX_SIZE = 1024
-"How many characters the parts of a candidate that is held may have."
+"How many characters the parts of a candidate may have."
 
 
 @dataclass
@@ -60,12 +60,28 @@ def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
 
     :raises OperationError: if that is none, or the candidate is no candidate's size.
     """
-    size = sum(len(x) for x in vars(candidate).values() if isinstance(x, str))
-    if not credentials.is_username(username) or size > MAX_SIZE:
+    if not credentials.is_username(username) or size(candidate) > MAX_SIZE:
         raise OperationError(
             f'Cannot add a candidate of ICE generation "{username[:256]}": there can '
             "be no such generation, or no such candidate"
         )
+
+
+def check_size(candidate: aiortc.RTCIceCandidate) -> None:
+    """
+    Check the size of a candidate, which is to be shown in a description.
+
+    :raises ValueError: if it is over the limit.
+    """
+    if size(candidate) > MAX_SIZE:
+        raise ValueError(
+            f"There are {size(candidate)} characters in a candidate, of at most "
+            f"{MAX_SIZE}"
+        )
+
+
+def size(candidate: aiortc.RTCIceCandidate) -> int:
+    return sum(len(x) for x in vars(candidate).values() if isinstance(x, str))
 
 
 def generations(descriptions: Sequence[SessionDescription]) -> set[tuple[str, str]]:
@@ -152,7 +168,8 @@ def put_names_aside(description: SessionDescription) -> Callable[[], None]:
         found, named = media.ice_candidates, named_candidates(media)
         if named:
             said.append((media, found, media.ice_candidates_complete))
-            media.ice_candidates = [x for x in found if x not in named]
+            # To compare each with each would take a time that is quadratic.
+            media.ice_candidates = [x for x in found if _is_address(x.ip)]
             media.ice_candidates_complete = False
 
     def restore() -> None:

@@ -2,7 +2,7 @@ import dataclasses
 import ipaddress
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import overload
 
 import aiortc
@@ -10,7 +10,7 @@ from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
-from . import bundle, credentials, rejection
+from . import bundle, check, credentials, limits, rejection
 from .needed import Described
 from .numbers import MediaNumbers
 
@@ -41,20 +41,19 @@ def can_trickle(description: SessionDescription) -> bool:
     return any(TRICKLE in (x.ice_options or "").split() for x in description.media)
 
 
-def set_trickle(
-    description: SessionDescription, trickles: Callable[[int, MediaDescription], bool]
-) -> None:
+def set_trickle(description: SessionDescription, trickles: Sequence[bool]) -> None:
     """
     Say in a description where candidates are taken one by one (RFC 9429 section 5.2.1).
 
-    :param trickles: Whether that is so for the transport of an m-section which has an
-                     index.
+    :param trickles: Whether that is so for the transport of each m-section.
     """
-    by_mid = {x.rtp.muxId: trickles(i, x) for i, x in enumerate(description.media)}
+    mids = [x.rtp.muxId for x in description.media]
+    by_mid = dict(zip(mids, trickles, strict=True))
     bundled = [x for x in bundle.bundled_mids(description) if x in by_mid]
+    others = {*bundled}
     for media in description.media:
         mid = media.rtp.muxId
-        if by_mid[bundled[0] if mid in bundled else mid]:
+        if by_mid[bundled[0] if mid in others else mid]:
             media.ice_options = TRICKLE
 
 
@@ -99,7 +98,8 @@ def check_data_ports(description: SessionDescription) -> None:
         port = media.sctp_port
         if media.profile == "DTLS/SCTP":
             # As older browsers had it.
-            port = int(media.fmt[0]) if str(media.fmt[0]).isdecimal() else None
+            known = media.fmt and str(media.fmt[0]).isdecimal()
+            port = int(media.fmt[0]) if known else None
         if port is None or not 0 <= port < 65536:
             raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
 
@@ -120,21 +120,6 @@ def check_fingerprints(description: SessionDescription) -> None:
             raise ValueError(
                 f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
             )
-
-
-def check_sections(
-    description: SessionDescription, current: SessionDescription | None
-) -> None:
-    """
-    Check that an offer has all m-sections of the description before (RFC 3264 section
-    8).
-
-    :raises ValueError: if it has not.
-    """
-    if description.type == "offer" and current is not None:
-        before = [x.kind for x in current.media]
-        if [x.kind for x in description.media[: len(before)]] != before:
-            raise ValueError("Media sections in offer do not match those before")
 
 
 def described(description: SessionDescription | None) -> Described | None:
@@ -177,18 +162,20 @@ def describe_transport(
     media.port = candidates[0].port if candidates else DISCARD_PORT
 
 
-def spread_end_of_candidates(
+def make_readable(
     description: aiortc.RTCSessionDescription,
 ) -> aiortc.RTCSessionDescription:
     """
-    Return a description which says for each m-section that its candidates have ended,
-    if it says so for the session (RFC 8840 section 8), where the base does not look.
+    Return a description which says the same in a way that aiortc reads in no time, and
+    which says for each m-section that its candidates have ended, if it says so for the
+    session (RFC 8840 section 8), where aiortc does not look.
     """
-    session, *sections = re.split(r"^(?=m=)", description.sdp, flags=re.MULTILINE)
-    if not re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
-        return description
-    ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
-    return dataclasses.replace(description, sdp=session + "".join(ended))
+    sdp = limits.without_repetitions(description.sdp)
+    session, *sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
+    if re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
+        ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
+        sdp = session + "".join(ended)
+    return dataclasses.replace(description, sdp=sdp)
 
 
 def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
@@ -197,8 +184,11 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
 
     :raises ValueError: if it is not valid.
     """
+    limits.check_description(sessionDescription.sdp)
     try:
-        description = SessionDescription.parse(sessionDescription.sdp)
+        description = SessionDescription.parse(
+            limits.without_repetitions(sessionDescription.sdp)
+        )
     except Exception as exc:
         raise ValueError(
             f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
@@ -210,6 +200,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         credentials.validate(media)
     check_fingerprints(description)
     check_data_ports(description)
+    check.check_media(description)
     return description
 
 

@@ -122,6 +122,8 @@ class NegotiationNeeded:
         self._check = check
         self._fire = fire
         self._needed = False
+        # The event loop that has been asked to evaluate, and has not yet.
+        self._scheduled: asyncio.AbstractEventLoop | None = None
         self._stable = stable
         self._update_when_empty = False
 
@@ -155,11 +157,15 @@ class NegotiationNeeded:
         # Step 2: Queue a task. Tracks may be added before the loop runs; where there is
         # none, the next step that ends looks once more.
         try:
-            asyncio.get_event_loop().call_soon(self._evaluate)
+            loop = asyncio.get_event_loop()
+            if loop is not self._scheduled:
+                loop.call_soon(self._evaluate)
+                self._scheduled = loop
         except RuntimeError:
             self._update_when_empty = True
 
     def _evaluate(self) -> None:
+        self._scheduled = None
         # Step 2.2, and again step 1, as a step may have begun meanwhile.
         if self._busy():
             self._update_when_empty = True
