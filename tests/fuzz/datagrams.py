@@ -6,8 +6,8 @@ loop's exception handler, the call comes up and goes on, and a restart works.
 
 There is one exception. Before the keys are there, nothing tells a handshake message of
 the peer's from a well-formed one that somebody on the path sends in the peer's name
-(RFC 6347 has no authentication of single messages). In one call of ten, such messages
-are sent, and that handshake may be lost; how many were is among the outcomes.
+(RFC 6347 has no authentication of single messages). In one call of twenty, such
+messages are sent, and that handshake may be lost; how many were is among the outcomes.
 """
 
 import asyncio
@@ -208,7 +208,7 @@ def run(count: int, seed: int) -> Counter[str]:
             "trickle": chance.random() < 0.5,
             "media": chance.random() < 0.5,
         }
-        forges = chance.random() < 0.1
+        forges = chance.random() < 0.05
         try:
             outcomes += run_on_network(_call, chance, wanted, forges, options)
         except BaseException as exc:

@@ -100,6 +100,20 @@ MESSAGES = {
 }
 "Forged handshake messages."
 
+RENUMBERED = {
+    name: data[:5] + (2**40).to_bytes(6, "big") + data[11:]
+    for name, data in (
+        ("change_cipher_spec", RECORDS["change_cipher_spec"]),
+        ("hello_request", MESSAGES["hello_request"]),
+        ("client_hello of zeros", MESSAGES["client_hello of zeros"]),
+        ("certificate that lies", MESSAGES["certificate that lies"]),
+    )
+}
+"""
+The same with a number after which no other record is new: whoever keeps a window
+(RFC 6347 section 4.1.2.6) before there are keys drops all that the peer sends.
+"""
+
 JUNK: dict[str, tuple[bytes, str]] = {
     "empty": (b"", EMPTY),
     "long SRTP": (b"\x80" + bytes(4000), TOO_LONG),

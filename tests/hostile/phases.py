@@ -234,7 +234,10 @@ async def _phases(call: Call, by: str) -> AsyncIterator[str]:
             and call.remote_channel is not None
             and [x.connectionState for x in call.peers] == ["connected"] * 2
         ),
-        message=lambda: f"not connected: {_dtls_states(call)}",
+        message=lambda: (
+            f"not connected: {[x.connectionState for x in call.peers]}, "
+            f"DTLS {_dtls_states(call)}, channel {call.channel.readyState}"
+        ),
     )
     yield "connected"
     await call.pair.exchange()

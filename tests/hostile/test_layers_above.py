@@ -29,6 +29,7 @@ FORGERIES = {
     **{f"alert: {name}": data for name, data in junk.ALERTS.items()},
     **{f"record: {name}": data for name, data in junk.RECORDS.items()},
     **{f"message: {name}": data for name, data in junk.MESSAGES.items()},
+    **{f"number: {name}": data for name, data in junk.RENUMBERED.items()},
 }
 
 

@@ -18,6 +18,7 @@ from ..network import Address
 from ..utils import connected_pair, until
 from . import wire
 from .junk import JUNK
+from .malformed import malformed
 from .path import busiest
 from .peer import (
     PARAMETERS,
@@ -31,7 +32,6 @@ from .peer import (
     refuse,
 )
 from .phases import generations
-from .test_malformed_stun import malformed
 
 
 @pytest.fixture(autouse=True)

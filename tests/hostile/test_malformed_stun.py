@@ -5,10 +5,8 @@ no, nothing is raised, and nothing is done that only the peer may ask for.
 
 import asyncio
 import struct
-from collections.abc import Iterator
 
 import pytest
-from aiortc import RTCIceParameters
 
 from aiortc_restart import RTCIceTransportPolicy
 
@@ -31,6 +29,7 @@ from ..turn import turn_server
 from ..utils import connected_pair, until
 from . import wire
 from .junk import noise
+from .malformed import malformed
 from .path import Observer
 from .peer import (
     PARAMETERS,
@@ -38,96 +37,10 @@ from .peer import (
     agree,
     agree_from,
     agree_with,
-    check,
     open_peers,
 )
 from .phases import Call, generations, sockets, walk
 from .wire import Reading
-
-
-def malformed(
-    remote: RTCIceParameters, local: RTCIceParameters = PARAMETERS
-) -> dict[str, bytes]:
-    """
-    Return malformed checks, which but for that are authentic.
-
-    :param remote: The credentials of the receiver.
-    :param local: The credentials of the sender.
-    """
-    found: dict[str, bytes] = {}
-
-    def add(
-        name: str, *more: wire.Attribute | bytes, omit: tuple[int, ...] = ()
-    ) -> None:
-        found[name] = check(remote, local, more=more, omit=omit)
-
-    for name, kind, right in (
-        ("PRIORITY", wire.PRIORITY, 4),
-        ("ICE-CONTROLLED", wire.ICE_CONTROLLED, 8),
-        ("ICE-CONTROLLING", wire.ICE_CONTROLLING, 8),
-        ("LIFETIME", wire.LIFETIME, 4),
-        ("CHANNEL-NUMBER", wire.CHANNEL_NUMBER, 4),
-    ):
-        for length in {0, 1, 3, 5, 7, 9, 300} - {right}:
-            add(f"{name} of {length}", (kind, bytes(length)), omit=(kind,))
-    for name, kind in (
-        ("MAPPED-ADDRESS", wire.MAPPED_ADDRESS),
-        ("XOR-MAPPED-ADDRESS", wire.XOR_MAPPED_ADDRESS),
-        ("XOR-PEER-ADDRESS", wire.XOR_PEER_ADDRESS),
-        ("XOR-RELAYED-ADDRESS", wire.XOR_RELAYED_ADDRESS),
-    ):
-        for value in (b"", b"\x00", b"\x00\x01", b"\x00\x01\x00\x00", bytes(8)):
-            add(f"{name} {value.hex()}", (kind, value))
-        for family, length in ((1, 5), (1, 7), (1, 18), (2, 6), (2, 17), (3, 6)):
-            add(
-                f"{name} of family {family} and {length}",
-                (kind, bytes([0, family]) + bytes(length)),
-            )
-    for value in (b"", b"\x00\x00\x04"):
-        add(f"ERROR-CODE {value.hex()}", (wire.ERROR_CODE, value))
-    add("ERROR-CODE with another encoding", (wire.ERROR_CODE, bytes(4) + b"\xff\xfe"))
-    add("SOFTWARE with another encoding", (wire.SOFTWARE, b"\xff\xfe\xfd"))
-    add("REALM with another encoding", (0x0014, b"\xff\xfe\xfd"))
-    for claimed in (1, 65533, 65535):
-        add(f"a length of {claimed}", wire.attribute(0x8023, b"", length=claimed))
-        add(f"USERNAME of {claimed}", wire.attribute(wire.USERNAME, b"", claimed))
-    add("half an attribute", b"\x00\x24")
-    add("the rest of an attribute", b"\x00\x24\x00\x08\x00\x00\x00\x00")
-    for length in (0, 19, 21, 32, 64):
-        # Before the right one.
-        found[f"MESSAGE-INTEGRITY of {length}"] = check(
-            remote, local, more=[(wire.MESSAGE_INTEGRITY, bytes(length))]
-        )
-    found["FINGERPRINT which is wrong"] = check(
-        remote, local, fingerprint=False, after=[(wire.FINGERPRINT, bytes(4))]
-    )
-    for length in (0, 1, 3, 5, 8):
-        found[f"FINGERPRINT of {length}"] = check(
-            remote, local, fingerprint=False, after=[(wire.FINGERPRINT, bytes(length))]
-        )
-    found["something after FINGERPRINT"] = check(
-        remote, local, after=[(wire.FINGERPRINT, b"1234")]
-    )
-    found.update(_headers(check(remote, local)))
-    return found
-
-
-def _headers(good: bytes) -> Iterator[tuple[str, bytes]]:
-    kind, transaction = wire.REQUEST, good[8:20]
-    for length in (0, len(good) - 24, len(good) - 19, len(good) - 16, 65535, 65532):
-        yield (
-            f"header with {length}",
-            wire.header(kind, length, transaction) + good[20:],
-        )
-    wrong = wire.header(kind, len(good) - 20, transaction, cookie=0x2112A443)
-    yield "another cookie", wrong + good[20:]
-    for other in (0x0000, 0x0002, 0x0003, 0x0004, 0x0008, 0x0009, 0x03FF, 0x3EEF):
-        yield f"method {other:#x}", struct.pack("!H", other) + good[2:]
-    for end in range(0, len(good), 3):
-        yield f"{end} bytes of {len(good)}", good[:end]
-    yield "one byte more", good + b"\x00"
-    yield "four bytes more", good + bytes(4)
-
 
 SERVER = ("10.0.8.1", 3478)
 
