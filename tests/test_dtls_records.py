@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from aiortc_restart._aiortc.records import acceptable
+from aiortc_restart._aiortc.records import acceptable, renumbered
 
 ALERT = b"\x02\x28"
 
@@ -89,3 +89,18 @@ def test_alert() -> None:
     """
     data = record(21, ALERT) + CLIENT_HELLO + record(21, ALERT)
     assert acceptable(data, True) == (CLIENT_HELLO, True)
+
+
+def test_numbers() -> None:
+    """
+    Records that nobody has signed are numbered anew, and signed ones are left alone.
+    """
+    high = CLIENT_HELLO[:5] + b"\xff" * 6 + CLIENT_HELLO[11:]
+    signed = record(22, b"secret", epoch=1)
+    data, number = renumbered(high + signed + high, 7)
+    assert number == 9
+    size = len(CLIENT_HELLO)
+    assert data[5:11] == (7).to_bytes(6, "big")
+    assert data[size : size + len(signed)] == signed
+    assert data[-size + 5 : -size + 11] == (8).to_bytes(6, "big")
+    assert len(data) == len(high + signed + high)

@@ -10,7 +10,7 @@ COUNT = 20_000
 "How many inputs each target gets. `make fuzz` has a million."
 
 
-@pytest.mark.parametrize("name", ["candidates", "descriptions"])
+@pytest.mark.parametrize("name", ["candidates", "datagrams", "descriptions", "stun"])
 def test_input(name: str) -> None:
     """
     Each input is applied or refused, and a good negotiation works after it.

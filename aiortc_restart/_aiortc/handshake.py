@@ -6,7 +6,7 @@ import aiortc
 import OpenSSL.SSL
 from aiortc.rtcdtlstransport import State
 
-from .records import acceptable, client_random
+from .records import acceptable, client_random, renumbered
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
 
     _hello_time = float("-inf")
     "The loop's time at which the last of them has come, in seconds."
+
+    _records = 0
+    "How many records without a signature OpenSSL has been given."
 
     _timeouts = 0
     "How often OpenSSL's timer has expired since the handshake has begun."
@@ -224,6 +227,7 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
         hello = client_random(data) if is_server else None
         if not data or (hello is not None and not self._choose_attempt(hello)):
             return
+        data, self._records = renumbered(data, self._records)
         rivals = list((self._rivals or {}).items()) if hello is None else []
         for rival in rivals:
             if self._finish_rival(*rival, data):

@@ -54,6 +54,29 @@ def acceptable(data: bytes, is_server: bool) -> tuple[bytes, bool]:
     return accepted, alerted
 
 
+def renumbered(data: bytes, number: int) -> tuple[bytes, int]:
+    """
+    Number the records which nobody has signed in the order in which they are given to
+    OpenSSL, and return the next number, too. A forged one with a high number would make
+    OpenSSL take all that follow for old ones.
+
+    :param data: Acceptable records.
+    :param number: The number of the first one.
+    """
+    result, pos = b"", 0
+    while pos < len(data):
+        end = (
+            pos + RECORD_HEADER.size + int.from_bytes(data[pos + 11 : pos + 13], "big")
+        )
+        record = data[pos:end]
+        if record[3:5] == b"\x00\x00":
+            record = record[:5] + number.to_bytes(6, "big") + record[11:]
+            number += 1
+        result += record
+        pos = end
+    return result, number
+
+
 def client_random(data: bytes) -> bytes | None:
     """
     Return the random bytes of the ClientHello with which a datagram begins, or `None`
