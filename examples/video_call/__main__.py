@@ -12,6 +12,7 @@ import sys
 
 from aiohttp import web
 
+from .door import Door
 from .hosts import Hosts
 from .options import parse_arguments
 from .server import Server
@@ -39,20 +40,22 @@ async def serve(options: argparse.Namespace) -> None:
     :raises OSError: if there can be no server at this place.
     """
     server = Server(options.configuration, Hosts(options.host, options.allow_host))
-    runner = web.AppRunner(server.application())
+    runner = web.AppRunner(
+        server.application(), keepalive_timeout=options.limits.patience
+    )
     await runner.setup()
+    assert runner.server is not None
+    door = Door(runner.server, server.calls, options.limits, options.certificate)
     try:
-        site = web.TCPSite(
-            runner, options.host, options.port, ssl_context=options.certificate
-        )
-        await site.start()
+        await door.open(options.host, options.port)
         print(
-            f"Open {url(options, runner.addresses[0][1])} in two browsers, "
+            f"Open {url(options, door.port)} in two browsers, "
             'or click "Join as a second person".',
             flush=True,
         )
         await asyncio.Event().wait()
     finally:
+        await door.close()
         await runner.cleanup()
 
 

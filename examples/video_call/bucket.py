@@ -17,12 +17,14 @@ class Bucket:
         self._burst, self._rate = burst, rate
         self._left, self._time = burst, time.monotonic()
 
-    def take(self) -> bool:
+    def take(self, weight: float = 1.0) -> bool:
         """
         Decide whether one more is allowed now.
+
+        :param weight: For how many it counts.
         """
         now = time.monotonic()
         left = min(self._burst, self._left + (now - self._time) * self._rate)
-        allowed = left >= 1
-        self._left, self._time = left - allowed, now
+        allowed = left >= weight
+        self._left, self._time = left - weight * allowed, now
         return allowed

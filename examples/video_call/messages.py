@@ -4,6 +4,7 @@ What a page may say: each message is a JSON object with one member, which names 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,14 @@ from .picture import FILTERS
 
 Message = dict[str, Any]
 
-MAX_LENGTH = 64 * 1024
+MAX_FEEDBACK = 2000
+"Kinds of feedback which a description gives its codecs: `*` is given to each of them."
+
+MAX_LENGTH = 32 * 1024
 "Bytes of a message. A description of a full room has some 20,000."
+
+MAX_LINES = 2000
+"Lines of a description. A full room has some 900."
 
 MAX_SECTIONS = 12
 "M-sections of a description. A full room has 9."
@@ -128,7 +135,27 @@ def _description(value: Any) -> RTCSessionDescription:
         raise BadMessageError(
             "bad-description", f"A description has at most {MAX_SECTIONS} m-sections."
         )
+    if len(sdp.splitlines()) > MAX_LINES:
+        raise BadMessageError(
+            "bad-description", f"A description has at most {MAX_LINES} lines."
+        )
+    if _feedback(sdp) > MAX_FEEDBACK:
+        raise BadMessageError(
+            "bad-description", f"Codecs have at most {MAX_FEEDBACK} kinds of feedback."
+        )
     return RTCSessionDescription(sdp=sdp, type=kind)
+
+
+def _feedback(sdp: str) -> int:
+    """
+    Count the pairs of codec and feedback, which few lines can make many of.
+    """
+    total = 0
+    for section in re.split(r"^m=", sdp, flags=re.MULTILINE):
+        codecs = Counter(re.findall(r"^a=rtpmap:(\d+)", section, re.MULTILINE))
+        for which in re.findall(r"^a=rtcp-fb:(\S+)", section, re.MULTILINE):
+            total += codecs.total() if which == "*" else codecs[which]
+    return total
 
 
 def _filter(value: Any) -> Filter:

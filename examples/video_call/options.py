@@ -3,8 +3,9 @@ The command line.
 """
 
 import argparse
+import math
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiortc_restart import (
     InvalidAccessError,
@@ -13,13 +14,16 @@ from aiortc_restart import (
     RTCPeerConnection,
 )
 
+from .door import Limits
+
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """
     Read the command line, and end the program if it is wrong.
 
     :return: Has `host`, `port`, `allow_host`, `certificate`, which is a TLS context or
-             `None`, and `configuration`, that of the peer connections.
+             `None`, `limits` of the connections, and `configuration`, that of the peer
+             connections.
     """
     parser = argparse.ArgumentParser("examples.video_call", description=__doc__)
     add = parser.add_argument
@@ -48,7 +52,31 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--ice-username", metavar="NAME", help="of the TURN servers")
     add("--ice-credential", metavar="PASSWORD", help="of the TURN servers")
+    add(
+        "--patience",
+        metavar="SECONDS",
+        type=_positive(float),
+        default=Limits.patience,
+        help="how long a connection may last without a call (%(default)s)",
+    )
+    add(
+        "--max-connections",
+        metavar="N",
+        type=_positive(int),
+        default=Limits.connections,
+        help="how many there may be at once (%(default)s)",
+    )
+    add(
+        "--max-per-address",
+        metavar="N",
+        type=_positive(int),
+        default=Limits.connections_per_address,
+        help="how many of one address; behind a proxy all have one (%(default)s)",
+    )
     options = parser.parse_args(arguments)
+    options.limits = Limits(
+        options.patience, options.max_connections, options.max_per_address
+    )
     try:
         options.configuration = _configuration(options)
     except (InvalidAccessError, ValueError) as exc:
@@ -84,6 +112,19 @@ def _configuration(options: argparse.Namespace) -> RTCConfiguration:
     # Here it is found out whether they can be used, and not when the first page comes.
     RTCPeerConnection().setConfiguration(configuration)
     return configuration
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+        return number
+
+    return read
 
 
 def _port(text: str) -> int:

@@ -4,6 +4,7 @@ The HTTP server: the page, and a WebSocket for each participant.
 
 import asyncio
 import logging
+import mimetypes
 from pathlib import Path
 
 from aiohttp import WSCloseCode, hdrs, web
@@ -17,7 +18,8 @@ from .session import Session
 
 HERE = Path(__file__).parent / "static"
 
-MAX_SOCKETS = 64
+FILES = {x.name: x.read_bytes() for x in HERE.iterdir() if x.is_file()}
+"The page's files."
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 
@@ -45,10 +47,16 @@ class Server:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_get("/socket", self._socket)
-        app.router.add_static("/static", HERE)
+        app.router.add_get("/static/{name}", self._static)
         app.on_response_prepare.append(self._protect)
         app.on_shutdown.append(self._shut_down)
         return app
+
+    def calls(self) -> set[asyncio.BaseTransport | None]:
+        """
+        Return the connections of those who are in a room.
+        """
+        return {x.transport for x in self.sessions if x.participant is not None}
 
     @web.middleware
     async def _guard(
@@ -69,7 +77,7 @@ class Server:
         return await handler(request)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(HERE / "index.html")
+        return _file("index.html")
 
     async def _protect(
         self, request: web.Request, response: web.StreamResponse
@@ -87,11 +95,23 @@ class Server:
         )
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if len(self.sessions) >= MAX_SOCKETS:
-            raise web.HTTPServiceUnavailable(text="Too many are here already.")
         session = Session(self.rooms, self._configuration, self.sessions)
         self.sessions.add(session)
         try:
             return await session.run(request)
         finally:
             self.sessions.discard(session)
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        return _file(request.match_info["name"])
+
+
+def _file(name: str) -> web.Response:
+    """
+    Return a file of the page's. Its bytes are sent from memory: asyncio's sendfile()
+    never ends when the connection is aborted, and would keep task and descriptor.
+    """
+    if name not in FILES:
+        raise web.HTTPNotFound
+    kind, _ = mimetypes.guess_type(name)
+    return web.Response(body=FILES[name], content_type=kind, charset="utf-8")

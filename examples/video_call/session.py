@@ -16,15 +16,26 @@ from .messages import MAX_LENGTH, BadMessageError, Join, Message, parse
 from .participant import Participant
 from .rooms import Rooms
 
-HEARTBEAT = 10.0
-JOIN_TIMEOUT = 10.0
-"Seconds in which the first message has to come."
+CLOSE_TIMEOUT = 1.0
+"Seconds in which the page has to confirm that its socket is closed."
+
+HEARTBEAT = 6.0
+"Seconds of silence until a page is pinged. It has half of that to answer."
+
+JOIN_TIMEOUT = 8.0
+"Seconds in which the first message has to come. The door waits a little longer."
 
 MAX_WAITING = 256
 "How many messages may wait for a page which does not read."
 
 RATE, BURST = 50.0, 200.0
-"Messages of a page's: a second in the long run, and at once."
+"What a page may send: a second in the long run, and at once, each message being one."
+
+UNIT = 1024
+"Characters of a message which count as one message more."
+
+WRITE_TIMEOUT = 9.0
+"Seconds in which the page has to read enough for the next message."
 
 REPLACED = 4001
 "The code with which the socket is closed of who has joined once more."
@@ -52,14 +63,23 @@ class Session:
         sessions: Iterable["Session"],
     ) -> None:
         self.participant: Participant | None = None
+        self.transport: asyncio.Transport | None = None
         self._allowed = Bucket(RATE, BURST)
         self._configuration = configuration
         self._name = "Somebody"
-        self._outbox: asyncio.Queue[Message | Farewell] = asyncio.Queue(MAX_WAITING)
+        self._outbox: asyncio.Queue[Message | Farewell | bytes] = asyncio.Queue(
+            MAX_WAITING
+        )
         self._rooms = rooms
         self._sessions = sessions
+        # A compressed message could be a thousand times as long as its frame. Pings
+        # come here, since aiohttp would answer any number of them.
         self._socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT, max_msg_size=MAX_LENGTH
+            autoping=False,
+            compress=False,
+            heartbeat=HEARTBEAT,
+            max_msg_size=MAX_LENGTH,
+            timeout=CLOSE_TIMEOUT,
         )
 
     def dismiss(self, code: int, reason: str) -> None:
@@ -82,6 +102,7 @@ class Session:
         """
         Serve the page until it leaves.
         """
+        self.transport = request.transport
         await self._socket.prepare(request)
         writer = asyncio.create_task(self._write(), name="writer")
         try:
@@ -97,12 +118,22 @@ class Session:
                 logger.info("%s has left", self._name)
         return self._socket
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message | bytes) -> None:
         """
-        Send a message to the page, after those before.
+        Send a message, or the answer to a ping, to the page, after those before.
         """
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """
+        End the session of a page that does not read: it would not read why, either.
+        """
+        if self.transport is not None and not self.transport.is_closing():
+            logger.info("%s does not read", self._name)
+            self.transport.abort()
 
     async def _join(self, join: Join) -> None:
         participant = Participant(join, self._configuration, self.send)
@@ -142,9 +173,13 @@ class Session:
                 return
             if message.type == WSMsgType.ERROR:
                 return
-            if not self._allowed.take():
+            if not self._allowed.take(1 + len(message.data or "") / UNIT):
                 await self.leave(WSCloseCode.POLICY_VIOLATION, "Too many messages.")
                 return
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                if message.type == WSMsgType.PING:
+                    self.send(bytes(message.data))
+                continue
             try:
                 await self._receive(message.data)
             except BadMessageError as exc:
@@ -182,7 +217,16 @@ class Session:
         await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
 
     async def _write(self) -> None:
-        with contextlib.suppress(ConnectionError):
-            while isinstance(message := await self._outbox.get(), dict):
-                await self._socket.send_json(message)
-            await self.leave(*message)
+        try:
+            while not isinstance(message := await self._outbox.get(), tuple):
+                async with asyncio.timeout(WRITE_TIMEOUT):
+                    if isinstance(message, bytes):
+                        await self._socket.pong(message)
+                    else:
+                        await self._socket.send_json(message)
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                await self.leave(*message)
+        except TimeoutError:
+            self._hang_up()
+        except ConnectionError:
+            pass

@@ -241,18 +241,6 @@ async def test_full_room(monkeypatch: pytest.MonkeyPatch) -> None:
         await caller.join("identity-5", "one")
 
 
-async def test_too_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Sockets are bounded in number, too.
-    """
-    monkeypatch.setattr("examples.video_call.server.MAX_SOCKETS", 1)
-    async with calling() as caller:
-        await caller.connect()
-        with pytest.raises(WSServerHandshakeError) as caught:
-            await caller.connect()
-        assert caught.value.status == 503
-
-
 async def test_ice_servers() -> None:
     """
     A page is told of the server's ICE servers, without members that have no value.
