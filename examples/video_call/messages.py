@@ -16,13 +16,13 @@ from .picture import FILTERS
 Message = dict[str, Any]
 
 MAX_FEEDBACK = 2000
-"Kinds of feedback which a description gives its codecs: `*` is given to each of them."
+"Pairs of codec and feedback, of which few lines make many. Chromium's has 115."
 
 MAX_LENGTH = 32 * 1024
-"Bytes of a message. A description of a full room has some 20,000."
+"Bytes of a message. Chromium's longest has 10,505 with two others in its room."
 
 MAX_LINES = 2000
-"Lines of a description. A full room has some 900."
+"Lines of a description. Chromium's has 329 when there are two others in its room."
 
 MAX_SECTIONS = 12
 "M-sections of a description. A full room has 9."

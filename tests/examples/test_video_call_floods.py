@@ -23,7 +23,7 @@ from examples.video_call.messages import MAX_LENGTH, BadMessageError, parse
 from examples.video_call.options import parse_arguments
 
 from ..utils import until
-from .callers import Caller, Guest, guest, offering, send
+from .callers import Caller, Guest, expect_close, guest, offering, send
 from .video_call import make_server
 
 HANDSHAKE = (
@@ -204,11 +204,13 @@ async def test_queue_full() -> None:
     What waits for a page is bounded: a page for which there is more is disconnected.
     """
     async with opened(Limits()) as place:
-        await place.join()
+        socket = await place.join()
         [one] = place.server.sessions
         for _ in range(session.MAX_WAITING + 1):
             one.send({"filter": "none"})
         await place.nobody_left()
+        # Until here the page has kept its end open.
+        assert not socket.closed
         await place.deserted()
 
 
@@ -244,8 +246,56 @@ async def test_pings() -> None:
     async with opened(Limits()) as place:
         socket = await place.join()
         with contextlib.suppress(ConnectionError):
-            for _ in range(1000):
+            for _ in range(250):
                 await socket.ping()
+        assert await expect_close(socket) == (1008, "Too many messages.")
+        await place.nobody_left()
+
+
+async def test_long_messages() -> None:
+    """
+    A long message counts for many: who sends the longest is soon sent away.
+    """
+    async with opened(Limits()) as place:
+        socket = await place.join()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                await socket.send_str("[" * (MAX_LENGTH - 1))
+        assert await expect_close(socket) == (1008, "Too many messages.")
+        await place.nobody_left()
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        "v=0\r\n" + "a=x\r\n" * 2000,
+        "v=0\r\n" + "a=x\u2028" * 2000,
+        "v=0\r\nm=x\r\n" + "a=rtpmap:96 x\r\n" * 50 + "a=rtcp-fb:96 x\r\n" * 50,
+        "v=0\r\nm=x\r\n"
+        + "".join(f"a=rtpmap:{x} x\r\n" for x in range(50))
+        + "a=rtcp-fb:* x\r\n" * 50,
+    ],
+    ids=["lines", "separators", "repeated", "wildcard"],
+)
+def test_too_much(sdp: str) -> None:
+    """
+    A description that is short, and would be expensive all the same, is refused.
+    """
+    text = json.dumps({"description": {"type": "offer", "sdp": sdp}})
+    assert len(text) <= MAX_LENGTH
+    with pytest.raises(BadMessageError) as caught:
+        parse(text)
+    assert caught.value.code == "bad-description"
+
+
+async def test_message_length() -> None:
+    """
+    A message of more than 32 KB ends the session.
+    """
+    async with opened(Limits()) as place:
+        socket = await place.join()
+        await socket.send_str("[" * (32 * 1024 + 1))
+        assert (await expect_close(socket))[0] == 1009
         await place.nobody_left()
 
 
