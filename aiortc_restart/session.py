@@ -9,6 +9,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from . import _aiortc
+from ._secrets import reason, showable
 from .ice import RTCIceTransport
 from .negotiation import bundle, candidates, check, credentials, limits, rejection
 from .negotiation.descriptions import (
@@ -169,8 +170,8 @@ class Session(SectionReader):
             if step.description is None and isinstance(exc, Exception):
                 # Whatever the parser stumbled over.
                 raise ValueError(
-                    f"Cannot parse the {step.type}: {exc or type(exc).__name__}"
-                ) from exc
+                    f"Cannot parse the {step.type}: {reason(exc)}"
+                ) from showable(exc)
             raise
 
     def _end_step(self, step: Step) -> None:

@@ -38,6 +38,7 @@ ROOMS = {
     "rtcconfiguration": 10,
     "states": 10,
     "_consent": 11,
+    "_secrets": 11,
     "_servers": 11,
     "_tasks": 10,
     "_version": 10,

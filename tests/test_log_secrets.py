@@ -22,7 +22,15 @@ from aiortc_restart import (
     RTCPeerConnection,
 )
 
-from .calls import RETIREMENT, answered, ice_transport, offered, restart
+from .calls import (
+    RETIREMENT,
+    answered,
+    edited,
+    ice_transport,
+    offered,
+    peers,
+    restart,
+)
 from .network import Address, Network
 from .turn import TurnServer, turn_server
 from .utils import connected_pair, credentials, negotiate
@@ -251,6 +259,27 @@ async def test_failed_descriptions(network: Network, spy: Spy) -> None:
                 spy.texts.update(traceback.format_exception(exc))
         await pair.offerer.setRemoteDescription(await answered(pair.answerer, offer))
         await asyncio.sleep(RETIREMENT)
+    assert spy.found() == set()
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x85", "\u2028", "\\r\\n", " ", ""])
+async def test_line_breaks(network: Network, spy: Spy, end: str) -> None:
+    """
+    Nor is a description shown with its password if its lines end otherwise, or if its
+    line breaks have been lost.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.createDataChannel("test")
+        offer = await offered(offerer)
+        spy.learn(offerer)
+        # An exception repeats only what comes first.
+        lines = edited(offer, "^t=", f"a=ice-pwd:{credentials(offer)[0][1]}\r\nt=").sdp
+        strange = end.join([*lines.splitlines(), ""])
+        try:
+            await answerer.setRemoteDescription(type(offer)(strange, offer.type))
+        except ValueError as exc:
+            spy.texts.update(traceback.format_exception(exc))
+    assert any("setRemoteDescription" in x for x in spy.texts)
     assert spy.found() == set()
 
 

@@ -1,7 +1,6 @@
 import asyncio
 import functools
 import logging
-import re
 import types
 from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import aiortc
 import aiortc.rtcpeerconnection
 import aiortc.sdp
 
+from .._secrets import redacted
 from .dtls import RTCDtlsTransport
 from .emitter import Emitter
 from .ice import RTCIceTransport
@@ -42,9 +42,6 @@ from .saved import (
     save_transport,
 )
 from .sctp import RTCSctpTransport
-
-SECRETS = re.compile(r"(?m)^(a=(?:ice-pwd|crypto):)[^\r\n]+")
-"The lines of a description which are not logged."
 
 
 class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
@@ -477,9 +474,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def __log_debug(self, msg: str, *args: object) -> None:
         # aiortc logs whole descriptions.
         if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
-            shown = (
-                SECRETS.sub(r"\1***", x) if isinstance(x, str) else x for x in args
-            )
+            shown = (redacted(x) if isinstance(x, str) else x for x in args)
             aiortc.rtcpeerconnection.logger.debug(f"RTCPeerConnection() {msg}", *shown)
 
     def _emit_signaling_state(self) -> None:

@@ -10,6 +10,7 @@ from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import NegotiatedMedia
+from .._secrets import reason, showable
 from . import bundle, check, credentials, limits, rejection
 from .needed import Described
 from .numbers import MediaNumbers
@@ -191,8 +192,8 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
         )
     except Exception as exc:
         raise ValueError(
-            f"Cannot parse the {sessionDescription.type}: {exc or type(exc).__name__}"
-        ) from exc
+            f"Cannot parse the {sessionDescription.type}: {reason(exc)}"
+        ) from showable(exc)
     description.type = sessionDescription.type
     rejection.complete(description)
     bundle.share_tag_section(description)
