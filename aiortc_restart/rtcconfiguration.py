@@ -149,12 +149,11 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     def __repr__(self) -> str:
         # Without the credentials of the servers, as it may be logged.
         values = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
-        values["iceServers"] = self.iceServers and [
-            dataclasses.replace(x, credential=x.credential and "***")
-            if isinstance(x, aiortc.RTCIceServer)
-            else type(x)
-            for x in self.iceServers
-        ]
+        if isinstance(self.iceServers, list | tuple):
+            values["iceServers"] = [_without_credential(x) for x in self.iceServers]
+        elif self.iceServers is not None:
+            # It is refused, and may have a credential in it.
+            values["iceServers"] = type(self.iceServers)
         listed = ", ".join(f"{name}={value!r}" for name, value in values.items())
         return f"{type(self).__name__}({listed})"
 
@@ -254,6 +253,15 @@ def check_modification(
             raise InvalidAccessError(
                 f'TURN server "{url}" needs a username and a credential'
             )
+
+
+def _without_credential(server: object) -> object:
+    """
+    Return what is shown of an ICE server, or of what takes the place of one.
+    """
+    if not isinstance(server, aiortc.RTCIceServer):
+        return type(server)
+    return dataclasses.replace(server, credential=server.credential and "***")
 
 
 def _parse_url(url: object) -> dict[str, Any]:

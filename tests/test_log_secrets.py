@@ -291,6 +291,7 @@ async def test_line_breaks(network: Network, spy: Spy, end: str) -> None:
         [RTCIceServer({"turn:a": CREDENTIAL})],  # type: ignore[arg-type]
         [RTCIceServer("turn:a", None, CREDENTIAL)],
         {"urls": "turn:a", "credential": CREDENTIAL},
+        RTCIceServer("turn:a", USER, CREDENTIAL),
         [RTCIceServer("sturn:a", USER, CREDENTIAL)],
     ],
 )
