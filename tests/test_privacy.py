@@ -23,6 +23,19 @@ from .probes import open_prober
 from .turn import MAPPED, turn_server
 from .utils import Pair, connected_pair, credentials, negotiate, until
 
+CANDIDATES = (
+    "1 1 udp 2130706431 10.0.2.1 5000 typ host",
+    "2 1 udp 2130706431 10.0.1.1 5001 typ host",
+    "3 1 udp 2130706431 127.0.0.1 5002 typ host",
+    "4 1 udp 2130706431 fd00::2 5003 typ host",
+    "5 1 udp 2130706431 0.0.0.0 5004 typ host",
+    "6 1 tcp 2130706431 10.0.2.1 9 typ host tcptype active",
+    "7 1 udp 1694498815 203.0.113.9 5005 typ srflx raddr 10.0.2.1 rport 5000",
+    "8 1 udp 1862270975 10.0.2.1 5006 typ prflx raddr 10.0.2.1 rport 5000",
+    "9 1 udp 16777215 10.0.8.9 3478 typ relay raddr 0.0.0.0 rport 9",
+)
+"Of each type, and also of addresses which are alice's own."
+
 SERVER = "10.0.8.1"
 OWN = "10.0.1.1"
 "The address of alice, which is to be hidden."
@@ -214,6 +227,39 @@ async def test_name(
     await asyncio.sleep(1)
     assert looked_up == []
     await asyncio.gather(alice.close(), bob.close())
+    server.close()
+
+
+@pytest.mark.parametrize("trickle", [False, True])
+async def test_candidates_of_the_peer(network: Network, trickle: bool) -> None:
+    """
+    Whatever candidates the peer has, described or trickled, first or for a restart, it
+    is checked over the relay only, and the call goes on.
+    """
+    watch = Watch(network)
+    server = await turn_server(network, *4 * [0.1])
+    alice = network.at("alice", RTCPeerConnection)(policy("relay", iceTrickle=trickle))
+    bob = network.at("bob", RTCPeerConnection)(RTCConfiguration(iceServers=[]))
+    watch.listen(alice)
+    bob.createDataChannel("test")
+    for restarts in range(2):
+        offer = await offered(bob, iceRestart=restarts > 0)
+        lines = "".join(f"a=candidate:{x}\r\n" for x in CANDIDATES if not trickle)
+        await alice.setRemoteDescription(
+            edited(offer, "^a=end-of-candidates\r\n", lines)
+        )
+        for candidate in CANDIDATES if trickle else ():
+            await alice.addIceCandidate(
+                RTCIceCandidate.fromJSON({"candidate": candidate, "sdpMid": "0"})
+            )
+        await alice.setLocalDescription()
+        await bob.setRemoteDescription(alice.localDescription)
+        await switched(alice, bob)
+        await asyncio.sleep(RETIREMENT)
+        watch.assert_hidden(alice)
+    assert alice.connectionState == "connected"
+    await asyncio.gather(alice.close(), bob.close())
+    watch.assert_hidden()
     server.close()
 
 
