@@ -85,6 +85,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
                 "assertNotClosed certificates closeTask configuration connect "
                 "connectionState "
                 "createDtlsTransport createSctpTransport createTransceiver "
+                "getTransceiverByMLineIndex getTransceiverByMid "
                 "currentLocalDescription currentRemoteDescription dtlsTransports "
                 "gather iceConnectionState iceGatheringState "
                 "iceTransports isClosed localRtp log_debug pendingLocalDescription "
