@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import re
+import resource
 import socket as sockets
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import aiohttp
@@ -32,6 +33,9 @@ HANDSHAKE = (
 )
 
 JOIN = {"room": "lobby", "identity": "identity-1", "name": "Ann"}
+
+DESCRIPTORS_NEEDED = 2500
+"For a thousand connections, both ends of each, and two calls."
 
 HOLD = 0.1
 "Seconds for which one message may hold the event loop."
@@ -63,6 +67,21 @@ class Place(Caller):
             lambda: self.door.visitors == 0 and not self.server.sessions,
             message=lambda: f"{self.door.visitors} are left",
         )
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """
+    Let this process have both ends of a thousand connections open, which the usual
+    limit of 1,024 descriptors does not.
+    """
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS_NEEDED:
+        pytest.skip(f"This process may have {hard} descriptors only")
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS_NEEDED:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_NEEDED, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @contextlib.asynccontextmanager
@@ -309,6 +328,7 @@ async def test_compression() -> None:
 
 
 @pytest.mark.parametrize("addresses", [1, 50])
+@pytest.mark.usefixtures("descriptors")
 async def test_thousand_sockets(addresses: int) -> None:
     """
     A thousand sockets, of one address or of many, neither end a call nor keep anybody
