@@ -8,14 +8,14 @@ deadline here is one for all of them, counted from the moment a connection is ac
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 
 from aiohttp import web
+
+from .visitors import Limits, Visitor, network_of
 
 BACKLOG = 1024
 "Connections which the system keeps until they are accepted."
@@ -24,41 +24,6 @@ RETRY = 0.1
 "Seconds to wait when the system has no descriptor for a connection."
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """
-    What all connections may take.
-    """
-
-    patience: float = 10.0
-    "Seconds which a connection may last without a call."
-
-    connections: int = 512
-    "How many there are at once. 64 callers' browsers open some 450."
-
-    connections_per_address: int = 64
-    "How many of them come from one IPv4 address, or one /64 of IPv6."
-
-
-@dataclass(eq=False)
-class _Visitor:
-    network: str
-    arrival: asyncio.Task[None] | None = None
-    handler: web.RequestHandler | None = None
-    transport: asyncio.Transport | None = None
-
-    @property
-    def gone(self) -> bool:
-        return self.handler is not None and self.handler.transport is None
-
-    def leave(self) -> None:
-        # close() would wait until all has been read, which may be never.
-        if self.transport is not None:
-            self.transport.abort()
-        elif self.arrival is not None:
-            self.arrival.cancel()
 
 
 class Door:
@@ -83,7 +48,7 @@ class Door:
         self._calls = calls
         self._listeners: list[socket.socket] = []
         self._server = server
-        self._timers: dict[_Visitor, asyncio.TimerHandle] = {}
+        self._timers: dict[Visitor, asyncio.TimerHandle] = {}
         "All visitors, the longest there first."
 
         self._tls = tls
@@ -145,7 +110,7 @@ class Door:
                 logger.warning("A connection cannot be accepted: %s", exc)
                 await asyncio.sleep(RETRY)
                 continue
-            self._admit(connection, _network(address[0]))
+            self._admit(connection, network_of(address[0]))
             # A connection that waits already is accepted without a turn of the loop.
             await asyncio.sleep(0)
 
@@ -153,7 +118,7 @@ class Door:
         if not self._make_room(network):
             connection.close()
             return
-        visitor = _Visitor(network)
+        visitor = Visitor(network)
         self._wait(visitor)
         visitor.arrival = asyncio.create_task(
             self._arrive(visitor, connection), name="arrival"
@@ -167,7 +132,7 @@ class Door:
 
         visitor.arrival.add_done_callback(arrived)
 
-    async def _arrive(self, visitor: _Visitor, connection: socket.socket) -> None:
+    async def _arrive(self, visitor: Visitor, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
             transport, handler = await loop.connect_accepted_socket(
@@ -180,14 +145,14 @@ class Door:
         assert isinstance(transport, asyncio.Transport)
         visitor.transport, visitor.handler = transport, handler
 
-    def _expire(self, visitor: _Visitor) -> None:
+    def _expire(self, visitor: Visitor) -> None:
         if not visitor.gone and visitor.transport in self._calls():
             self._wait(visitor)
         else:
             self._forget(visitor)
             visitor.leave()
 
-    def _forget(self, visitor: _Visitor) -> None:
+    def _forget(self, visitor: Visitor) -> None:
         with contextlib.suppress(KeyError):
             self._timers.pop(visitor).cancel()
 
@@ -211,15 +176,8 @@ class Door:
                 return True
         return False
 
-    def _wait(self, visitor: _Visitor) -> None:
+    def _wait(self, visitor: Visitor) -> None:
         loop = asyncio.get_running_loop()
         self._timers[visitor] = loop.call_later(
             self.limits.patience, self._expire, visitor
         )
-
-
-def _network(address: str) -> str:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if ip.version == 4:
-        return str(ip)
-    return str(ipaddress.ip_network((int(ip), 64), strict=False))

@@ -14,7 +14,7 @@ from aiortc_restart import (
     RTCPeerConnection,
 )
 
-from .door import Limits
+from .visitors import Limits
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from aiortc_restart import (
     InvalidStateError,
     MediaStreamTrack,
     RTCConfiguration,
+    RTCIceServer,
     RTCIceTransport,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -18,7 +19,7 @@ from aiortc_restart import (
 
 from .chat import Chat
 from .media import FilteredTrack, ReceivedTrack
-from .messages import BadMessageError, Candidate, Cut, Filter, Join, Request
+from .messages import BadMessageError, Candidate, Cut, Filter, Join, Message, Request
 from .negotiation import Negotiation, Send
 from .outage import Outage
 from .seats import Seats
@@ -143,3 +144,10 @@ class Participant:
             assert isinstance(transport, RTCIceTransport)
             return transport
         return None
+
+
+def shown(server: RTCIceServer) -> Message:
+    """
+    Return a server as a page needs it. To a browser null is a user, too, of that name.
+    """
+    return {name: value for name, value in vars(server).items() if value is not None}

@@ -18,9 +18,6 @@ from .session import Session
 
 HERE = Path(__file__).parent / "static"
 
-FILES = {x.name: x.read_bytes() for x in HERE.iterdir() if x.is_file()}
-"The page's files."
-
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 
 logger = logging.getLogger(__name__)
@@ -38,6 +35,9 @@ class Server:
         self.rooms = Rooms()
         self.sessions: set[Session] = set()
         self._configuration = configuration
+        self._files = {x.name: x.read_bytes() for x in HERE.iterdir() if x.is_file()}
+        "The page's files."
+
         self._hosts = hosts
 
     def application(self) -> web.Application:
@@ -77,7 +77,7 @@ class Server:
         return await handler(request)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return _file("index.html")
+        return self._file("index.html")
 
     async def _protect(
         self, request: web.Request, response: web.StreamResponse
@@ -103,15 +103,15 @@ class Server:
             self.sessions.discard(session)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        return _file(request.match_info["name"])
+        return self._file(request.match_info["name"])
 
-
-def _file(name: str) -> web.Response:
-    """
-    Return a file of the page's. Its bytes are sent from memory: asyncio's sendfile()
-    never ends when the connection is aborted, and would keep task and descriptor.
-    """
-    if name not in FILES:
-        raise web.HTTPNotFound
-    kind, _ = mimetypes.guess_type(name)
-    return web.Response(body=FILES[name], content_type=kind, charset="utf-8")
+    def _file(self, name: str) -> web.Response:
+        """
+        Return a file of the page's. Its bytes are sent from memory: asyncio's
+        sendfile() never ends when the connection is aborted, and would keep task and
+        descriptor.
+        """
+        if name not in self._files:
+            raise web.HTTPNotFound
+        kind, _ = mimetypes.guess_type(name)
+        return web.Response(body=self._files[name], content_type=kind, charset="utf-8")

@@ -13,11 +13,15 @@ from aiortc_restart import RTCConfiguration
 
 from .bucket import Bucket
 from .messages import MAX_LENGTH, BadMessageError, Join, Message, parse
-from .participant import Participant
+from .outbox import Outbox
+from .participant import Participant, shown
 from .rooms import Rooms
 
 CLOSE_TIMEOUT = 1.0
 "Seconds in which the page has to confirm that its socket is closed."
+
+ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+"The messages after which there are no more."
 
 HEARTBEAT = 6.0
 "Seconds of silence until a page is pinged. It has half of that to answer."
@@ -25,24 +29,14 @@ HEARTBEAT = 6.0
 JOIN_TIMEOUT = 8.0
 "Seconds in which the first message has to come. The door waits a little longer."
 
-MAX_WAITING = 256
-"How many messages may wait for a page which does not read."
-
 RATE, BURST = 50.0, 200.0
 "What a page may send: a second in the long run, and at once, each message being one."
 
 UNIT = 1024
 "Characters of a message which count as one message more."
 
-WRITE_TIMEOUT = 9.0
-"Seconds in which the page has to read enough for the next message."
-
 REPLACED = 4001
 "The code with which the socket is closed of who has joined once more."
-
-
-Farewell = tuple[int, str]
-"The code and the reason with which the socket is closed."
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +61,6 @@ class Session:
         self._allowed = Bucket(RATE, BURST)
         self._configuration = configuration
         self._name = "Somebody"
-        self._outbox: asyncio.Queue[Message | Farewell | bytes] = asyncio.Queue(
-            MAX_WAITING
-        )
         self._rooms = rooms
         self._sessions = sessions
         # A compressed message could be a thousand times as long as its frame. Pings
@@ -81,14 +72,13 @@ class Session:
             max_msg_size=MAX_LENGTH,
             timeout=CLOSE_TIMEOUT,
         )
+        self._outbox = Outbox(self._socket, self._hang_up, self.leave)
 
     def dismiss(self, code: int, reason: str) -> None:
         """
         End the session, soon. What still waits for the page is of no use to it.
         """
-        while not self._outbox.empty():
-            self._outbox.get_nowait()
-        self._outbox.put_nowait((code, reason))
+        self._outbox.end(code, reason)
 
     async def leave(self, code: int, reason: str) -> None:
         """
@@ -104,7 +94,7 @@ class Session:
         """
         self.transport = request.transport
         await self._socket.prepare(request)
-        writer = asyncio.create_task(self._write(), name="writer")
+        writer = asyncio.create_task(self._outbox.write(), name="writer")
         try:
             await self._read()
         finally:
@@ -122,10 +112,7 @@ class Session:
         """
         Send a message, or the answer to a ping, to the page, after those before.
         """
-        try:
-            self._outbox.put_nowait(message)
-        except asyncio.QueueFull:
-            self._hang_up()
+        self._outbox.put(message)
 
     def _hang_up(self) -> None:
         """
@@ -150,11 +137,7 @@ class Session:
             if participant.pc.connectionState == "closed":
                 self.dismiss(WSCloseCode.GOING_AWAY, "The call was lost.")
 
-        # To a browser null is a user, too, of that name.
-        servers = [
-            {name: value for name, value in vars(x).items() if value is not None}
-            for x in self._configuration.iceServers or []
-        ]
+        servers = [shown(x) for x in self._configuration.iceServers or []]
         self.send({"welcome": {"room": join.room, "iceServers": servers}})
         for session in self._sessions:
             if previous is not None and session.participant is previous:
@@ -169,9 +152,7 @@ class Session:
             except TimeoutError:
                 await self.leave(WSCloseCode.POLICY_VIOLATION, "You have not joined.")
                 return
-            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
-                return
-            if message.type == WSMsgType.ERROR:
+            if message.type in ENDS:
                 return
             if not self._allowed.take(1 + len(message.data or "") / UNIT):
                 await self.leave(WSCloseCode.POLICY_VIOLATION, "Too many messages.")
@@ -215,18 +196,3 @@ class Session:
         with contextlib.suppress(ConnectionError):
             await self._socket.send_json(error)
         await self.leave(WSCloseCode.POLICY_VIOLATION, str(exc))
-
-    async def _write(self) -> None:
-        try:
-            while not isinstance(message := await self._outbox.get(), tuple):
-                async with asyncio.timeout(WRITE_TIMEOUT):
-                    if isinstance(message, bytes):
-                        await self._socket.pong(message)
-                    else:
-                        await self._socket.send_json(message)
-            async with asyncio.timeout(WRITE_TIMEOUT):
-                await self.leave(*message)
-        except TimeoutError:
-            self._hang_up()
-        except ConnectionError:
-            pass

@@ -18,10 +18,11 @@ import pytest
 from aiohttp import web
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from examples.video_call import session
-from examples.video_call.door import Door, Limits
+from examples.video_call import outbox, session
+from examples.video_call.door import Door
 from examples.video_call.messages import MAX_LENGTH, BadMessageError, parse
 from examples.video_call.options import parse_arguments
+from examples.video_call.visitors import Limits
 
 from ..utils import until
 from .callers import Caller, Guest, expect_close, guest, offering, send
@@ -143,7 +144,7 @@ def test_default() -> None:
     # Each part of a session has to end before.
     assert session.JOIN_TIMEOUT + session.CLOSE_TIMEOUT < Limits.patience
     assert session.HEARTBEAT * 1.5 < Limits.patience
-    assert session.WRITE_TIMEOUT < Limits.patience
+    assert outbox.WRITE_TIMEOUT < Limits.patience
 
 
 @pytest.mark.parametrize("option", ["--patience", "--max-connections"])
@@ -225,7 +226,7 @@ async def test_queue_full() -> None:
     async with opened(Limits()) as place:
         socket = await place.join()
         [one] = place.server.sessions
-        for _ in range(session.MAX_WAITING + 1):
+        for _ in range(outbox.MAX_WAITING + 1):
             one.send({"filter": "none"})
         await place.nobody_left()
         # Until here the page has kept its end open.
@@ -237,14 +238,14 @@ async def test_joined_and_not_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A page in a room that does not read what it is sent is disconnected.
     """
-    monkeypatch.setattr(session, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(outbox, "WRITE_TIMEOUT", 0.5)
     async with opened(Limits()) as place:
         socket = await place.join()
         connection = socket._conn
         assert connection is not None and connection.transport is not None
         connection.transport.pause_reading()
         [one] = place.server.sessions
-        waiting = one._outbox
+        waiting = one._outbox._waiting
 
         def push() -> bool:
             # Never more than a few: the queue is not what ends it.
