@@ -45,8 +45,9 @@ MAX_CHECKS_SEEN = 1000
 LateAnswer = tuple[aioice.ice.StunProtocol, aioice.stun.Message, Address]
 "To whom it goes, and by which socket."
 
-# How many role conflicts of a check are repaired: one is there if each side has taken
-# the same role (RFC 8445 section 7.2.5.1), and a peer that claims more has no role.
+# How many role conflicts of a check are repaired. Two agents with the same role have
+# one (RFC 8445 section 7.2.5.1); a peer that claims a conflict again and again would be
+# checked for ever.
 MAX_ROLE_REPAIRS = 3
 
 
@@ -496,8 +497,8 @@ class Connection(PathConnection):
         return began
 
     def _check_cancelled(self, pair: aioice.ice.CandidatePair) -> None:
-        # aioice cancels all checks when it has a pair, and would never begin them
-        # again, though the peer waits for a triggered one.
+        # A triggered check is begun again, because the peer waits for it: aioice
+        # cancels all checks when a pair has been nominated, for good.
         pair.task = None
         self.check_state(pair, pair.State.FROZEN)
         if pair in self._triggered and pair in self._pairs and not self._is_closing:

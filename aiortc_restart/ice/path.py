@@ -266,10 +266,10 @@ class PathConnection(_aiortc.Connection):
 
     def is_heeded(self, data: bytes) -> bool:
         """
-        Tell whether to parse a check: it is the peer's, or is answered with an error,
-        as few are in a second. Any other costs next to nothing.
+        Tell whether a check is to be parsed: it is the peer's, or it may be answered
+        with an error, as a few are in a second. Any other check costs next to nothing.
         """
-        # The name comes first, since strangers do not know it.
+        # The username is looked for first, because strangers do not know it.
         if self._mark in data and is_signed(data, self._key):
             return True
         return self._refusals.available
@@ -379,7 +379,8 @@ class PathConnection(_aiortc.Connection):
         if pair is None:
             raise ConnectionError("Cannot send data, not connected")
         if self._lacks_consent:
-            # As UDP would do on a path that is down.
+            # Data is dropped until the peer consents again, as UDP drops what it cannot
+            # deliver: an exception would end DTLS (RFC 7675 section 5.1).
             return
         try:
             await pair.protocol.send_data(data, pair.remote_addr)

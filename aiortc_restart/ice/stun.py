@@ -208,7 +208,8 @@ class StunProtocol(aioice.ice.StunProtocol):
                 receiver.request_received(message, addr, self)
         elif kind in BINDING_RESPONSES:
             transaction = self.transactions.get(data[8:20])
-            # A second answer to a request that was sent twice is nobody's fault.
+            # An answer without a request is usual from the peer: it answers twice what
+            # was sent twice.
             if transaction is None:
                 if addr not in self._heard:
                     receiver.drops.count(drops.UNAUTHENTICATED)
