@@ -14,9 +14,9 @@ from unittest import mock
 
 import aioice.ice
 import aiortc
-from aioice.ice import StunProtocol
 
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
+from aiortc_restart.ice.stun import StunProtocol
 
 from ..media import add_media, flowing
 from ..netns.lab import Lab, LabLoop, missing

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from aioice.ice import StunProtocol
-
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
+from aiortc_restart.ice.stun import StunProtocol
 
 from .harness import Pair
 
