@@ -187,6 +187,14 @@ class CandidateKeeper(TransportOwner):
         if transport is None or not self._is_used(transport):
             return []
         place = candidates.place_of(candidate, index, descriptions)
+        if place.decides and not transport.knows(username):
+            # A provisional answer replaces a generation which is described until the
+            # answer.
+            logger.debug(
+                "RTCPeerConnection() x candidate of the replaced generation %s",
+                username,
+            )
+            return []
         if is_end_of_candidates(candidate):
             return self._record_ends([place])
         if candidate.component != COMPONENT:

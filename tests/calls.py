@@ -120,6 +120,10 @@ async def offered(pc: RTCPeerConnection, **options: Any) -> RTCSessionDescriptio
     return pc.localDescription
 
 
+def provisional(answer: RTCSessionDescription) -> RTCSessionDescription:
+    return RTCSessionDescription(sdp=answer.sdp, type="pranswer")
+
+
 @contextlib.asynccontextmanager
 async def peers(
     network: Network,

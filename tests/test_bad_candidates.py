@@ -13,6 +13,7 @@ from .calls import (
     ice_transports,
     offered,
     peers,
+    provisional,
     restart,
     sections,
     switched,
@@ -85,6 +86,38 @@ async def test_retired(network: Network, restarts: int) -> None:
             await restart(pair.offerer, pair.answerer)
         async with unharmed(network, pair):
             await keep_out(pair, renamed(candidate, username), held=False)
+
+
+@pytest.mark.parametrize("by", ["offerer", "answerer"])
+async def test_replaced_provisionally(network: Network, by: str) -> None:
+    """
+    A candidate of a generation which a provisional answer has replaced is ignored, and
+    so is the end of its candidates, though the current description still names it.
+    """
+    async with connected_pair(network) as pair:
+        peer, pc = pair.offerer, pair.answerer
+        (candidate,) = candidates(peer.localDescription)
+        username = ufrag_of(peer.localDescription)
+        offerer, answerer = (peer, pc) if by == "offerer" else (pc, peer)
+        await answerer.setRemoteDescription(await offered(offerer, iceRestart=True))
+        answer = await answerer.createAnswer()
+        await answerer.setLocalDescription(provisional(answer))
+        await offerer.setRemoteDescription(answerer.localDescription)
+        current = pc.currentRemoteDescription
+        assert current is not None
+        assert ufrag_of(current) == username
+        late = renamed(candidate, username)
+        end = RTCIceCandidate.fromJSON(
+            {"candidate": "", "sdpMid": late.sdpMid, "usernameFragment": username}
+        )
+        assert end is not None
+        for ignored in (late, end):
+            await keep_out(pair, ignored, held=False)
+            assert pc.currentRemoteDescription == current
+        await answerer.setLocalDescription()
+        await offerer.setRemoteDescription(answerer.localDescription)
+        await keep_out(pair, late, held=False)
+        await pair.exchange()
 
 
 async def test_replaced(network: Network) -> None:

@@ -18,11 +18,19 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCSctpTransport,
-    RTCSessionDescription,
 )
 from aiortc_restart._aiortc import RTCRtpTransceiver
 
-from .calls import ROLLBACK, SETTLING, answered, offered, peers, restart, switched
+from .calls import (
+    ROLLBACK,
+    SETTLING,
+    answered,
+    offered,
+    peers,
+    provisional,
+    restart,
+    switched,
+)
 from .media import Pictures, flowing
 from .network import Network
 from .snapshots import nothing_changes
@@ -144,10 +152,6 @@ async def prepared(
         # The events of all this are over.
         await asyncio.sleep(SETTLING)
         yield both
-
-
-def provisional(answer: RTCSessionDescription) -> RTCSessionDescription:
-    return RTCSessionDescription(sdp=answer.sdp, type="pranswer")
 
 
 async def works(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:

@@ -20,6 +20,7 @@ from .calls import (
     offered,
     paths,
     peers,
+    provisional,
     restart,
     switched,
     ufrag_of,
@@ -30,10 +31,6 @@ from .snapshots import nothing_changes, slots
 from .utils import connected_pair, credentials, sdp_edit, states, until
 
 OTHER = {"ufrag": "otherufrag", "pwd": "otherpasswordotherpassword"}
-
-
-def provisional(answer: RTCSessionDescription) -> RTCSessionDescription:
-    return RTCSessionDescription(sdp=answer.sdp, type="pranswer")
 
 
 async def pranswered(

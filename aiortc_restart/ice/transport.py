@@ -141,6 +141,14 @@ class RTCIceTransport(GenerationKeeper):
         username = getattr(candidate, "usernameFragment", None)
         return not self._generation_of(username).remote_candidates_end
 
+    def knows(self, username: str | None) -> bool:
+        """
+        Whether a generation takes candidates, or would but for their end.
+
+        :param username: Its remote username fragment, or `None` for the latest.
+        """
+        return self._find_generation(username) is not None
+
     def getRemoteCandidates(self) -> list[aiortc.RTCIceCandidate]:
         """
         Retrieve the list of candidates associated with the remote
@@ -442,12 +450,7 @@ class RTCIceTransport(GenerationKeeper):
         generation.owner = self
         return generation
 
-    def _generation_of(self, username: str | None) -> IceGeneration:
-        """
-        Return the generation whose remote username fragment this is, or the latest.
-
-        :raises OperationError: if there is no such generation.
-        """
+    def _find_generation(self, username: str | None) -> IceGeneration | None:
         latest = self._latest
         # Before the remote description any may be the right one.
         if username is None or latest.remote is None:
@@ -456,10 +459,21 @@ class RTCIceTransport(GenerationKeeper):
             remote = generation.remote
             if remote is not None and remote.usernameFragment == username:
                 return generation
-        raise OperationError(
-            f'Cannot add a candidate of ICE generation "{username}": it is in no '
-            "remote description which is in force"
-        )
+        return None
+
+    def _generation_of(self, username: str | None) -> IceGeneration:
+        """
+        Return the generation whose remote username fragment this is, or the latest.
+
+        :raises OperationError: if there is no such generation.
+        """
+        generation = self._find_generation(username)
+        if generation is None:
+            raise OperationError(
+                f'Cannot add a candidate of ICE generation "{username}": it is in no '
+                "remote description which is in force"
+            )
+        return generation
 
     def _replace_pending(self, generation: IceGeneration | None) -> None:
         previous, self._pending = self._pending, generation
