@@ -430,6 +430,7 @@ class Session(SectionReader):
         make_showable(description)
         step.rejected = rejection.rejected_mids(description)
         if not is_local:
+            check.check_formats(description)
             check.complete(description)
             step.rejected, complete = self._complete_sections(description)
             step.restore_sections += [check.put_extensions_aside(description), complete]

@@ -50,11 +50,28 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "data without format": (
         more("m=application 9 DTLS/SCTP  \r\n", "d"),
-        "no SCTP port",
+        "no format",
+    ),
+    "data with a blank format": (
+        more("m=application 9 UDP/DTLS/SCTP   \r\n", "d") + "a=sctp-port:5000\r\n",
+        "no format",
+    ),
+    "media without format": (
+        more("m=audio 9 UDP/TLS/RTP/SAVPF  \r\n", "a"),
+        "no format",
     ),
     "msid": (CHROMIUM.replace("a=msid:", "a=msid:  x\r\na=y:"), "msid"),
     "packetization-mode": (
         CHROMIUM.replace("packetization-mode=1", "packetization-mode"),
+        "packetization-mode",
+    ),
+    "packetization-mode of a rejected section": (
+        more(
+            "m=video 0 UDP/TLS/RTP/SAVPF 103\r\n"
+            "a=rtpmap:103 H264/90000\r\n"
+            "a=fmtp:103 packetization-mode\r\n",
+            "v",
+        ),
         "packetization-mode",
     ),
 }

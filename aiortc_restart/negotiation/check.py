@@ -22,6 +22,25 @@ MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
 
 
+def check_formats(description: SessionDescription) -> None:
+    """
+    Check that aiortc can compare the formats of the m-sections, and show them again.
+
+    :raises ValueError: if it cannot.
+    """
+    for media in description.media:
+        mid = media.rtp.muxId
+        # RFC 8866 section 5.14
+        if not media.fmt:
+            raise ValueError(f'Media section "{mid}" has no format')
+        for codec in media.rtp.codecs:
+            if codec.parameters.get("packetization-mode", "0") is None:
+                raise ValueError(
+                    f'Media section "{mid}" has a codec whose packetization-mode has '
+                    "no value"
+                )
+
+
 def check_media(description: SessionDescription) -> None:
     """
     Check that aiortc can tell the m-sections apart, and what they say.
@@ -114,9 +133,3 @@ def _check_section(media: MediaDescription) -> None:
     # aiortc takes what is behind a blank for the id of the track.
     if media.msid is not None and " " in media.msid and len(media.msid.split()) < 2:
         raise ValueError(f'Media section "{mid}" has a malformed msid attribute')
-    for codec in media.rtp.codecs:
-        if codec.parameters.get("packetization-mode", "0") is None:
-            raise ValueError(
-                f'Media section "{mid}" has a codec whose packetization-mode has no '
-                "value"
-            )

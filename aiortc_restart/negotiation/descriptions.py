@@ -195,6 +195,7 @@ def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescriptio
             f"Cannot parse the {sessionDescription.type}: {reason(exc)}"
         ) from showable(exc)
     description.type = sessionDescription.type
+    check.check_formats(description)
     rejection.complete(description)
     bundle.share_tag_section(description)
     for media in description.media:
