@@ -7,7 +7,6 @@ import asyncio
 import dataclasses
 import logging
 
-import aioice.ice
 import pytest
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
@@ -545,7 +544,7 @@ async def test_name_in_a_description(
     async def create(subscriber: object) -> Resolver:
         return Resolver()
 
-    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", create)
+    monkeypatch.setattr("aiortc_restart.ice.connection.resolver", create)
     async with peers(network) as (offerer, answerer):
         offerer.createDataChannel("test")
         history = states(answerer)
@@ -592,7 +591,7 @@ async def test_name_again(
     async def create(subscriber: object) -> Resolver:
         return Resolver()
 
-    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", create)
+    monkeypatch.setattr("aiortc_restart.ice.connection.resolver", create)
     async with connected_pair(network) as pair:
         for again in (False, True):
             offer = await offered(pair.offerer, iceRestart=not again)

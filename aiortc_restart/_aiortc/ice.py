@@ -1,9 +1,11 @@
+import copy
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import aioice
 import aioice.candidate
 import aioice.ice
+import aioice.mdns
 import aioice.stun
 import aioice.utils
 import aiortc
@@ -19,6 +21,10 @@ RemoteCandidates = tuple[
     list[aioice.Candidate], bool, set[int], list[aioice.ice.CandidatePair]
 ]
 "The peer's candidates, whether these are all, the components, and the pairs."
+
+
+Resolver = Callable[[object], Awaitable[aioice.mdns.MDnsProtocol]]
+"Returns what resolves names for a connection."
 
 
 class Connection(aioice.Connection):
@@ -98,6 +104,36 @@ class Connection(aioice.Connection):
 
     def _add_local_candidate(self, candidate: aioice.Candidate) -> None:
         self._local_candidates.append(candidate)
+
+    async def _add_remote_name(
+        self, candidate: aioice.Candidate, resolver: Resolver
+    ) -> None:
+        """
+        Add a remote candidate whose name has to be resolved.
+
+        :param resolver: Returns what resolves it.
+
+        :raises OSError: if it cannot.
+        :raises ValueError: if the candidates have ended.
+        """
+        if self._remote_candidates_end:
+            raise ValueError("Cannot add remote candidate after end-of-candidates.")
+        if self._closing or self._is_relay_only:
+            return
+        # Until then they have not ended, whatever comes meanwhile.
+        self._remote_candidates_resolving += 1
+        try:
+            address = await (await resolver(self)).resolve(candidate.host)
+            if address is not None and not self._closing:
+                self._add_remote_candidate(copy.copy(candidate), address)
+        finally:
+            self._remote_candidates_resolving -= 1
+            if (
+                self._remote_candidates_end
+                and not self._remote_candidates_resolving
+                and not self._closing
+            ):
+                self._end_remote_candidates()
 
     def _add_socket(self, protocol: aioice.ice.StunProtocol) -> None:
         """

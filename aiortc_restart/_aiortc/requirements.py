@@ -16,8 +16,8 @@ REQUIREMENTS = {"aiortc": ((1, 16), (1, 17)), "aioice": ((0, 13), (0, 14))}
 PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aioice.ice.Connection,
-        "_check_list _check_periodic "
-        "_closing _components _early_checks _early_checks_done "
+        "_add_remote_candidate _check_list _check_periodic _closing _components "
+        "_early_checks _early_checks_done _end_remote_candidates "
         "_local_candidates _local_candidates_end _nominated _nominating "
         "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "

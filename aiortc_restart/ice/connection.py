@@ -17,6 +17,7 @@ from .drops import MALFORMED, TOO_MANY, UNAUTHENTICATED
 from .gathering import UNREACHABLE, Gathering
 from .inbox import Inbox
 from .messages import UnknownAttributes
+from .names import resolver
 from .pacing import Pacing
 from .path import PathConnection
 from .sockets import host_addresses, open_socket
@@ -440,7 +441,7 @@ class Connection(PathConnection):
             return
         self._resolving.add(socket)
         try:
-            await super().add_remote_candidate(candidate)
+            await self._add_remote_name(candidate, resolver)
         except OSError as exc:
             # Without a socket for mDNS it is a name that does not resolve.
             logger.info("Connection(%s) x %s: %s", self.local_username, socket[0], exc)

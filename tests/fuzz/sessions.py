@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from unittest import mock
 
-import aioice.ice
 from aiortc.exceptions import InvalidAccessError, OperationError
 from aiortc.sdp import SessionDescription
 
@@ -318,7 +317,7 @@ async def _run(
     subject = Subject(seed, tally)
     state = subject.rng.choice(STATES)
     try:
-        with mock.patch.object(aioice.ice, "get_or_create_mdns_protocol", get_names):
+        with mock.patch("aiortc_restart.ice.connection.resolver", get_names):
             async with subject.opened(network, state):
                 await session(subject)
         await asyncio.sleep(1)
