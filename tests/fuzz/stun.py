@@ -264,14 +264,13 @@ class Generator:
 
     def _splice(self, data: bytes) -> bytes:
         """
-        Leave out some bytes in the middle, with a header that fits.
+        Leave out some bytes in the middle, with a header that fits if any can.
         """
         begin = self._chance.randrange(20, len(data) + 1)
         end = min(len(data), begin + self._chance.choice([1, 4, 8, 24]))
         rest = data[20:begin] + data[end:]
-        return struct.pack("!HH", *struct.unpack("!H", data[:2]), len(rest)) + (
-            data[4:20] + rest
-        )
+        length = min(len(rest), 0xFFFF)
+        return data[:2] + length.to_bytes(2, "big") + data[4:20] + rest
 
 
 def judge(data: bytes) -> str:
