@@ -25,7 +25,6 @@ from .media import (  # noqa: E402
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
-    RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
     dissociate,
@@ -40,6 +39,7 @@ from .media import (  # noqa: E402
     set_mline_index,
     share_transport,
 )
+from .receiver import RTCRtpReceiver  # noqa: E402
 from .saved import SavedConnection, Undone, dtls_of  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
 from .stun import StunMessage  # noqa: E402

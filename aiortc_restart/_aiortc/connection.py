@@ -19,13 +19,13 @@ from .media import (
     Endpoint,
     NegotiatedMedia,
     RTCCertificate,
-    RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
     is_gone,
     is_stopping,
     set_mline_index,
 )
+from .receiver import RTCRtpReceiver
 from .saved import (
     SavedConnection,
     SavedSctp,

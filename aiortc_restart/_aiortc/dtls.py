@@ -1,13 +1,14 @@
+import asyncio
 import logging
 from dataclasses import dataclass, field
 
 import aiortc
 import OpenSSL.SSL
 import pylibsrtp
-from aiortc import clock
 from aiortc.rtp import is_rtcp
 
 from . import handshake
+from .receiver import RtpRouter
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,14 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
     aiortc's transport, which may be kept from stopping for a while, which no datagram
     ends that is not authentic, and which counts what has been dropped.
     """
+
+    def __init__(
+        self,
+        transport: aiortc.RTCIceTransport,
+        certificates: list[aiortc.RTCCertificate],
+    ) -> None:
+        super().__init__(transport, certificates)
+        self._rtp_router = RtpRouter()
 
     async def stop(self) -> None:
         if not getattr(self.transport, "held", False):
@@ -102,7 +111,9 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
         """
         Handle a datagram of SRTP or SRTCP.
         """
-        arrival_time_ms = clock.current_ms()
+        # The base's clock may be set, and the bitrate is looked at for each millisecond
+        # that has passed by it.
+        arrival_time_ms = round(asyncio.get_running_loop().time() * 1000)
         if is_rtcp(data):
             data = self._rx_srtp.unprotect_rtcp(data)
             await self._handle_rtcp_data(data)

@@ -6,25 +6,8 @@ import aiortc
 import aiortc.rtcrtpparameters
 import aiortc.rtcrtpreceiver
 import aiortc.rtp
-from aiortc.codecs import is_rtx
 from aiortc.exceptions import InvalidStateError
-from aiortc.rate import RemoteBitrateEstimator
-from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtcrtpsender import RTCEncodedFrame
-from aiortc.rtp import RTP_HISTORY_SIZE
-from aiortc.utils import uint16_add
-
-PATIENCE_MS = 1000
-"""
-How long, in milliseconds, a picture waits for a packet that is missing: a sender that
-has it still sends it again within a round trip.
-"""
-
-PAUSE_LOSS = 10
-"""
-With how many packets missing a pause of that length is an outage, and not one of those
-of a video which changes rarely.
-"""
 
 UNPROVEN = 16384
 """
@@ -95,76 +78,6 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
             self._ended()
 
 
-class RTCRtpReceiver(aiortc.RTCRtpReceiver):
-    """
-    The base's receiver, whose track outlives an RTCP BYE, and whose picture does not
-    wait for what is lost for good.
-    """
-
-    _arrival = 0
-    "When the last packet has come, in milliseconds."
-
-    _blocked: tuple[int | None, int] = None, 0
-    "At which packet the picture waits, and since when, in milliseconds."
-
-    async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
-        # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
-        # re-offer, and then goes on with the same SSRC. To the W3C a BYE mutes a track
-        # (webrtc-pc, #mediastreamtrack-network-use), it does not end it. The end of
-        # the DTLS transport does.
-        if not isinstance(packet, aiortc.rtp.RtcpByePacket):
-            await super()._handle_rtcp_packet(packet)
-
-    async def _handle_rtp_packet(
-        self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int
-    ) -> None:
-        nack = self.__nack_generator
-        codec = self.__codecs.get(packet.payload_type)
-        if nack is not None and codec is not None and not is_rtx(codec):
-            if self._is_stale(nack, packet.sequence_number, arrival_time_ms):
-                self._start_anew(nack)
-                # The loss of more than a picture (RFC 4585 section 6.3.1).
-                await self._send_rtcp_pli(packet.ssrc)
-            self._arrival = arrival_time_ms
-        await super()._handle_rtp_packet(packet, arrival_time_ms)
-
-    async def request_keyframe(self) -> None:
-        """
-        Ask those whose pictures are received for a whole one.
-        """
-        if self.__nack_generator is not None:
-            for ssrc in list(self.__remote_streams):
-                if ssrc not in self.__rtx_ssrc:
-                    await self._send_rtcp_pli(ssrc)
-
-    def _is_stale(self, nack: NackGenerator, number: int, arrival: int) -> bool:
-        """
-        Whether what is missing before a packet will not come any more.
-        """
-        origin = self.__jitter_buffer._origin
-        if nack.max_seq is None or origin is None:
-            return False
-        lost = uint16_add(number, -nack.max_seq) - 1
-        if lost < 0x7FFF:
-            silence = arrival - self._arrival
-            if lost > RTP_HISTORY_SIZE or (
-                lost >= PAUSE_LOSS and silence >= PATIENCE_MS
-            ):
-                return True
-        if not nack.missing or origin != self._blocked[0]:
-            self._blocked = origin if nack.missing else None, arrival
-        return arrival - self._blocked[1] >= PATIENCE_MS and bool(nack.missing)
-
-    def _start_anew(self, nack: NackGenerator) -> None:
-        jitter_buffer = self.__jitter_buffer
-        jitter_buffer.remove(jitter_buffer.capacity)
-        jitter_buffer._origin = None
-        nack.max_seq = None
-        nack.missing.clear()
-        # Its clock wraps once a minute.
-        self.__remote_bitrate_estimator = RemoteBitrateEstimator()
-
-
 class RTCRtpSender(aiortc.RTCRtpSender):
     """
     The base's sender, which pauses while there is no path, or one which probably leads
@@ -176,6 +89,13 @@ class RTCRtpSender(aiortc.RTCRtpSender):
 
     _proof: tuple[int, int] | None = None
     "The last proof that what is sent arrives."
+
+    async def _run_rtcp(self) -> None:
+        try:
+            await super()._run_rtcp()
+        finally:
+            # Otherwise the base's stop() would wait for ever for one that has failed.
+            self.__rtcp_exited.set()
 
     async def _next_encoded_frame(
         self, codec: aiortc.RTCRtpCodecParameters

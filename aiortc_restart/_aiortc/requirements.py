@@ -43,8 +43,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_RTCDtlsTransport__rx_bytes _RTCDtlsTransport__rx_packets "
         "_RTCDtlsTransport__tx_bytes _RTCDtlsTransport__tx_packets _data_receiver "
         "_do_handshake _get_stats _handle_rtcp_data _handle_rtp_data _recv_next _role "
-        "_rx_srtp _send_data _set_role _set_state _srtp_profiles _ssl _state "
-        "_stats_id _write_ssl".split(),
+        "_rtp_router _rx_srtp _send_data _set_role _set_state _srtp_profiles _ssl "
+        "_state _stats_id _write_ssl".split(),
     ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
@@ -53,15 +53,18 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     ),
     (
         aiortc.RTCRtpSender,
-        "_RTCRtpSender__packet_count _enabled _next_encoded_frame "
-        "_send_keyframe".split(),
+        "_RTCRtpSender__packet_count _RTCRtpSender__rtcp_exited _enabled "
+        "_next_encoded_frame _run_rtcp _send_keyframe".split(),
     ),
     (
         aiortc.RTCRtpReceiver,
-        "_RTCRtpReceiver__codecs _RTCRtpReceiver__jitter_buffer "
+        "_RTCRtpReceiver__active_ssrc _RTCRtpReceiver__codecs "
+        "_RTCRtpReceiver__decoder_queue _RTCRtpReceiver__decoder_thread "
+        "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__lsr _RTCRtpReceiver__lsr_time "
         "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
-        "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtx_ssrc _enabled "
-        "_handle_rtcp_packet _handle_rtp_packet _send_rtcp_pli _track".split(),
+        "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtcp_exited "
+        "_RTCRtpReceiver__rtx_ssrc _enabled _handle_rtcp_packet _handle_rtp_packet "
+        "_run_rtcp _send_rtcp _send_rtcp_pli _track".split(),
     ),
     (aiortc.jitterbuffer.JitterBuffer, ["_origin"]),
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),

@@ -1,0 +1,208 @@
+import queue
+from collections import deque
+from typing import Any
+
+import aiortc
+import aiortc.rtcdtlstransport
+import aiortc.rtp
+from aiortc.codecs import is_rtx
+from aiortc.rate import RemoteBitrateEstimator
+from aiortc.rtcdtlstransport import RtpReceiver
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
+from aiortc.rtcrtpreceiver import NackGenerator
+from aiortc.rtp import RTP_HISTORY_SIZE
+from aiortc.utils import uint16_add
+
+MAX_FRAMES = 512
+"""
+How many frames wait to be decoded. The base has no limit, and a frame that waits for so
+long is of no use.
+"""
+
+MAX_ROUTES = 256
+"For how many sources (SSRCs) a transport remembers which receiver they are of."
+
+MAX_SOURCES = 31
+"""
+Of how many sources (SSRCs) a receiver keeps count: a report has no room for more (RFC
+3550 section 6.4.2).
+"""
+
+PATIENCE_MS = 1000
+"""
+How long, in milliseconds, a picture waits for a packet that is missing: a sender that
+has it still sends it again within a round trip.
+"""
+
+PAUSE_LOSS = 10
+"""
+With how many packets missing a pause of that length is an outage, and not one of those
+of a video which changes rarely.
+"""
+
+RATE_WINDOW_MS = 1000
+"After how many milliseconds of silence the base's bitrate is that of nothing."
+
+
+class FrameQueue(queue.Queue[Any]):
+    """
+    The frames which wait to be decoded.
+
+    One without data would end the decoder: to FFmpeg it is the end of the stream.
+    """
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        # The base puts None at the end.
+        if item is None or (item[1].data and self.qsize() < MAX_FRAMES):
+            super().put(item, block, timeout)
+
+
+class RtpRouter(aiortc.rtcdtlstransport.RtpRouter):
+    """
+    The base's router, which does not remember each source that has ever sent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._learned: deque[int] = deque()
+
+    def register_receiver(
+        self,
+        receiver: RtpReceiver,
+        ssrcs: list[int],
+        payload_types: list[int],
+        mid: str | None = None,
+    ) -> None:
+        for source in self._learned.copy():
+            if source in ssrcs:
+                self._learned.remove(source)
+        super().register_receiver(receiver, ssrcs, payload_types, mid)
+
+    def route_rtp(self, packet: aiortc.rtp.RtpPacket) -> RtpReceiver | None:
+        is_known = packet.ssrc in self.ssrc_table
+        receiver = super().route_rtp(packet)
+        if receiver is not None and not is_known:
+            self._learned.append(packet.ssrc)
+            if len(self._learned) > MAX_ROUTES:
+                # If it sends again, it is learned again.
+                self.ssrc_table.pop(self._learned.popleft(), None)
+        return receiver
+
+
+class RTCRtpReceiver(aiortc.RTCRtpReceiver):
+    """
+    The base's receiver, whose track outlives an RTCP BYE, whose picture does not wait
+    for what is lost for good, and which the peer can neither fill nor stop with what it
+    sends.
+    """
+
+    _arrival = 0
+    "When the last packet has come that is no retransmission, in milliseconds."
+
+    _heard = 0
+    "When the last packet has come of any source, in milliseconds."
+
+    _blocked: tuple[int | None, int] = None, 0
+    "At which packet the picture waits, and since when, in milliseconds."
+
+    async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
+        # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
+        # re-offer, and then goes on with the same SSRC. To the W3C a BYE mutes a track
+        # (webrtc-pc, #mediastreamtrack-network-use), it does not end it. The end of
+        # the DTLS transport does.
+        if not isinstance(packet, aiortc.rtp.RtcpByePacket):
+            await super()._handle_rtcp_packet(packet)
+
+    async def _handle_rtp_packet(
+        self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int
+    ) -> None:
+        self._make_room(packet.ssrc)
+        self._skip_silence(arrival_time_ms)
+        nack = self.__nack_generator
+        codec = self.__codecs.get(packet.payload_type)
+        if nack is not None and codec is not None and not is_rtx(codec):
+            if self._is_stale(nack, packet.sequence_number, arrival_time_ms):
+                self._start_anew(nack)
+                # The loss of more than a picture (RFC 4585 section 6.3.1).
+                await self._send_rtcp_pli(packet.ssrc)
+            self._arrival = arrival_time_ms
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        if self.__decoder_thread is None:
+            self.__decoder_queue = FrameQueue()
+        await super().receive(parameters)
+
+    async def request_keyframe(self) -> None:
+        """
+        Ask those whose pictures are received for a whole one.
+        """
+        if self.__nack_generator is not None:
+            for ssrc in list(self.__remote_streams):
+                if ssrc not in self.__rtx_ssrc:
+                    await self._send_rtcp_pli(ssrc)
+
+    async def _run_rtcp(self) -> None:
+        try:
+            await super()._run_rtcp()
+        finally:
+            # Otherwise the base's stop() would wait for ever for one that has failed.
+            self.__rtcp_exited.set()
+
+    async def _send_rtcp(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
+        if isinstance(packet, aiortc.rtp.RtcpRrPacket):
+            for report in packet.reports:
+                # The base computes it from the wall clock, which may be set, and from
+                # what the peer says.
+                report.jitter = min(report.jitter, 0xFFFFFFFF)
+        await super()._send_rtcp(packet)
+
+    def _is_stale(self, nack: NackGenerator, number: int, arrival: int) -> bool:
+        """
+        Whether what is missing before a packet will not come any more.
+        """
+        origin = self.__jitter_buffer._origin
+        if nack.max_seq is None or origin is None:
+            return False
+        lost = uint16_add(number, -nack.max_seq) - 1
+        if lost < 0x7FFF:
+            silence = arrival - self._arrival
+            if lost > RTP_HISTORY_SIZE or (
+                lost >= PAUSE_LOSS and silence >= PATIENCE_MS
+            ):
+                return True
+        if not nack.missing or origin != self._blocked[0]:
+            self._blocked = origin if nack.missing else None, arrival
+        return arrival - self._blocked[1] >= PATIENCE_MS and bool(nack.missing)
+
+    def _make_room(self, source: int) -> None:
+        """
+        Forget the source that has been silent for longest, if there is no room for
+        another one.
+        """
+        known = self.__active_ssrc
+        if source not in known and len(known) >= MAX_SOURCES:
+            oldest = min(known, key=lambda x: known[x])
+            for table in (known, self.__remote_streams, self.__lsr, self.__lsr_time):
+                table.pop(oldest, None)
+            if self.__remote_bitrate_estimator is not None:
+                self.__remote_bitrate_estimator.ssrcs.pop(oldest, None)
+
+    def _skip_silence(self, arrival: int) -> None:
+        """
+        Forget the bitrate of before a silence, which the base does millisecond by
+        millisecond.
+        """
+        before, self._heard = self._heard, arrival
+        estimator = self.__remote_bitrate_estimator
+        if estimator is not None and arrival - before >= RATE_WINDOW_MS:
+            estimator.incoming_bitrate.reset()
+
+    def _start_anew(self, nack: NackGenerator) -> None:
+        jitter_buffer = self.__jitter_buffer
+        jitter_buffer.remove(jitter_buffer.capacity)
+        jitter_buffer._origin = None
+        nack.max_seq = None
+        nack.missing.clear()
+        # Its clock wraps once a minute.
+        self.__remote_bitrate_estimator = RemoteBitrateEstimator()
