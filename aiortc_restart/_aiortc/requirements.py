@@ -70,13 +70,15 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
-        "_association_state _bundled _cwnd _data_channel_flush _data_channel_queue "
-        "_fast_recovery_exit _flight_size_decrease _handle_data _init _local_port "
+        "_advertised_rwnd _association_state _bundled _cwnd _data_channel_flush "
+        "_data_channel_queue _fast_recovery_exit _flight_size_decrease _handle_data "
+        "_inbound_streams _init _last_received_tsn _local_port _mark_received "
         "_maybe_abandon _outbound_queue _partial_bytes_acked _receive_chunk "
-        "_reconfig_failures _reconfig_in_progress _reconfig_request "
+        "_receive_data_chunk _reconfig_failures _reconfig_in_progress "
+        "_reconfig_request "
         "_reconfig_timer_cancel _reconfig_timer_expired _reconfig_timer_start "
-        "_remote_port _send_chunk "
-        "_send_reconfig_param _sent_queue _t1_cancel _t1_chunk _t1_expired "
+        "_remote_port _sack_duplicates _sack_misordered _sack_needed _send_chunk "
+        "_send_reconfig_param _send_sack _sent_queue _t1_cancel _t1_chunk _t1_expired "
         "_t1_failures _t1_handle _t1_start _t3_cancel _t3_handle _t3_start "
         "_transmit _update_advanced_peer_ack_point _update_rto".split(),
     ),
