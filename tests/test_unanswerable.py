@@ -126,6 +126,19 @@ async def test_other_mid(network: Network) -> None:
             await pc.setRemoteDescription(offer_of(bad))
 
 
+async def test_mid_elsewhere(network: Network) -> None:
+    """
+    Nor does another m-section get its mid, also if it has been rejected.
+    """
+    async with peers(network) as (_, pc):
+        first, second = (more("m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n", mid) for mid in "ab")
+        await answered(pc, offer_of(first))
+        bad = second + first.removeprefix(CHROMIUM)
+        with nothing_changes(pc), pytest.raises(ValueError, match="another place"):
+            await pc.setRemoteDescription(offer_of(bad))
+        await answered(pc, offer_of(second))
+
+
 async def test_other_data(network: Network) -> None:
     """
     Data channels whose m-section was rejected may come back under another mid.

@@ -67,7 +67,7 @@ def check_same_sections(
 ) -> None:
     """
     Check that an offer has all m-sections of the description before (RFC 3264 section
-    8), with the mids that they have (RFC 9429 section 5.2.2).
+    8), with the mids that they have, which no other ones get (RFC 9429 section 5.2.2).
 
     :param free: The mids of the m-sections which have been rejected, so that others may
                  take their place.
@@ -85,6 +85,13 @@ def check_same_sections(
             raise ValueError(
                 f'Media section "{mid}" of the description before has become '
                 f'"{media.rtp.muxId}" in the offer'
+            )
+    places = {x.rtp.muxId: index for index, x in enumerate(current.media)}
+    for index, media in enumerate(description.media):
+        if places.get(media.rtp.muxId, index) != index:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" of the description before has '
+                "another place in the offer"
             )
 
 
