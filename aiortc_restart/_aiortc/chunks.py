@@ -38,7 +38,7 @@ def check_packet(data: bytes) -> None:
 
     :raises ValueError: if it is malformed.
     """
-    pos, end, kinds = COMMON_HEADER_LENGTH, len(data), 0
+    pos, end, kinds, forwards = COMMON_HEADER_LENGTH, len(data), 0, 0
     while pos + _CHUNK.size <= end:
         kind, _, length = _CHUNK.unpack_from(data, pos)
         if length < _CHUNK.size or pos + length > end:
@@ -49,11 +49,15 @@ def check_packet(data: bytes) -> None:
                 raise ValueError("An SCTP DATA chunk is too short")
         else:
             _check_chunk(kind, data[pos + _CHUNK.size : pos + length])
+            forwards += kind == FORWARD_TSN
         kinds |= 1 << (kind if kind in (INIT, INIT_ACK) else DATA)
         pos += length + -length % 4
     # Nothing is bundled with these (RFC 9260 section 6.10).
     if kinds.bit_count() > 1:
         raise ValueError("An SCTP INIT is not alone in its packet")
+    # The last one says all (RFC 3758 section 3.2), and each takes its time.
+    if forwards > 1:
+        raise ValueError("There is more than one FORWARD TSN in an SCTP packet")
 
 
 def _check_chunk(kind: int, body: bytes) -> None:

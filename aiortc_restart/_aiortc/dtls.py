@@ -111,8 +111,8 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
         """
         Handle a datagram of SRTP or SRTCP.
         """
-        # The base's clock may be set, and the bitrate is looked at for each millisecond
-        # that has passed by it.
+        # aiortc's clock may be set, and the bitrate is counted for each millisecond of
+        # that clock.
         arrival_time_ms = round(asyncio.get_running_loop().time() * 1000)
         if is_rtcp(data):
             data = self._rx_srtp.unprotect_rtcp(data)

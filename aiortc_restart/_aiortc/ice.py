@@ -120,12 +120,13 @@ class Connection(aioice.Connection):
             raise ValueError("Cannot add remote candidate after end-of-candidates.")
         if self._closing or self._is_relay_only:
             return
-        # Until then they have not ended, whatever comes meanwhile.
+        candidate = copy.copy(candidate)
+        # An end of the candidates which comes meanwhile waits for this one.
         self._remote_candidates_resolving += 1
         try:
             address = await (await resolver(self)).resolve(candidate.host)
             if address is not None and not self._closing:
-                self._add_remote_candidate(copy.copy(candidate), address)
+                self._add_remote_candidate(candidate, address)
         finally:
             self._remote_candidates_resolving -= 1
             if (

@@ -94,7 +94,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         try:
             await super()._run_rtcp()
         finally:
-            # Otherwise the base's stop() would wait for ever for one that has failed.
+            # aiortc's stop() would wait for ever for reports which have failed.
             self.__rtcp_exited.set()
 
     async def _next_encoded_frame(

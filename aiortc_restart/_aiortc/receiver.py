@@ -1,5 +1,5 @@
 import queue
-from collections import deque
+import threading
 from typing import Any
 
 import aiortc
@@ -15,8 +15,8 @@ from aiortc.utils import uint16_add
 
 MAX_FRAMES = 512
 """
-How many frames wait to be decoded. The base has no limit, and a frame that waits for so
-long is of no use.
+How many frames wait to be decoded, at the most. aiortc has no limit: each frame would
+come later than the one before.
 """
 
 MAX_ROUTES = 256
@@ -41,30 +41,50 @@ of a video which changes rarely.
 """
 
 RATE_WINDOW_MS = 1000
-"After how many milliseconds of silence the base's bitrate is that of nothing."
+"Of how many milliseconds aiortc's bitrate is the mean."
 
 
 class FrameQueue(queue.Queue[Any]):
     """
-    The frames which wait to be decoded.
+    The frames of a track which wait to be decoded.
 
-    One without data would end the decoder: to FFmpeg it is the end of the stream.
+    :param overflow: Is set when frames have been lost, so that a whole picture is asked
+                     for.
     """
 
+    def __init__(self, overflow: threading.Event) -> None:
+        super().__init__()
+        self._overflow = overflow
+
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        # The base puts None at the end.
-        if item is None or (item[1].data and self.qsize() < MAX_FRAMES):
-            super().put(item, block, timeout)
+        if item is None:
+            # The end: aiortc's event loop waits until the decoder has come to it.
+            self._clear()
+        else:
+            codec, frame = item
+            # A frame without data would end the decoder, as the end of the stream does
+            # for FFmpeg, and aiortc has no decoder for retransmissions.
+            if not frame.data or is_rtx(codec):
+                return
+            if self.qsize() >= MAX_FRAMES:
+                self._clear()
+                self._overflow.set()
+        super().put(item, block, timeout)
+
+    def _clear(self) -> None:
+        with self.mutex:
+            self.queue.clear()
 
 
 class RtpRouter(aiortc.rtcdtlstransport.RtpRouter):
     """
-    The base's router, which does not remember each source that has ever sent.
+    aiortc's router, which does not remember each source that has ever sent.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._learned: deque[int] = deque()
+        # The payload type by which each source was found out, the latest last.
+        self._learned: dict[int, int] = {}
 
     def register_receiver(
         self,
@@ -73,20 +93,36 @@ class RtpRouter(aiortc.rtcdtlstransport.RtpRouter):
         payload_types: list[int],
         mid: str | None = None,
     ) -> None:
-        for source in self._learned.copy():
-            if source in ssrcs:
-                self._learned.remove(source)
+        for source in ssrcs:
+            self._learned.pop(source, None)
         super().register_receiver(receiver, ssrcs, payload_types, mid)
 
     def route_rtp(self, packet: aiortc.rtp.RtpPacket) -> RtpReceiver | None:
         is_known = packet.ssrc in self.ssrc_table
         receiver = super().route_rtp(packet)
         if receiver is not None and not is_known:
-            self._learned.append(packet.ssrc)
+            self._learned[packet.ssrc] = packet.payload_type
             if len(self._learned) > MAX_ROUTES:
-                # If it sends again, it is learned again.
-                self.ssrc_table.pop(self._learned.popleft(), None)
+                self._forget_one()
         return receiver
+
+    def unregister_receiver(self, receiver: RtpReceiver) -> None:
+        super().unregister_receiver(receiver)
+        self._learned = {k: v for k, v in self._learned.items() if k in self.ssrc_table}
+
+    def _forget_one(self) -> None:
+        """
+        Forget a source which is found out again when it sends again, or the latest.
+        """
+        receivers = self.payload_type_table
+        found_again = (
+            source
+            for source, payload_type in self._learned.items()
+            if len(receivers.get(payload_type, ())) == 1
+        )
+        source = next(found_again, next(reversed(self._learned)))
+        del self._learned[source]
+        self.ssrc_table.pop(source, None)
 
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
@@ -99,9 +135,6 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     _arrival = 0
     "When the last packet has come that is no retransmission, in milliseconds."
 
-    _heard = 0
-    "When the last packet has come of any source, in milliseconds."
-
     _blocked: tuple[int | None, int] = None, 0
     "At which packet the picture waits, and since when, in milliseconds."
 
@@ -112,6 +145,11 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         # the DTLS transport does.
         if not isinstance(packet, aiortc.rtp.RtcpByePacket):
             await super()._handle_rtcp_packet(packet)
+        if isinstance(packet, aiortc.rtp.RtcpSrPacket):
+            # The router knows more sources than a receiver keeps count of.
+            if packet.ssrc not in self.__active_ssrc:
+                self.__lsr.pop(packet.ssrc, None)
+                self.__lsr_time.pop(packet.ssrc, None)
 
     async def _handle_rtp_packet(
         self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int
@@ -130,7 +168,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         if self.__decoder_thread is None:
-            self.__decoder_queue = FrameQueue()
+            self._sources: dict[int, None] = {}
+            self.__decoder_queue = FrameQueue(self.__decoder_error)
         await super().receive(parameters)
 
     async def request_keyframe(self) -> None:
@@ -146,14 +185,14 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         try:
             await super()._run_rtcp()
         finally:
-            # Otherwise the base's stop() would wait for ever for one that has failed.
+            # aiortc's stop() would wait for ever for reports which have failed.
             self.__rtcp_exited.set()
 
     async def _send_rtcp(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
         if isinstance(packet, aiortc.rtp.RtcpRrPacket):
             for report in packet.reports:
-                # The base computes it from the wall clock, which may be set, and from
-                # what the peer says.
+                # aiortc computes the jitter from the wall clock, which may be set, and
+                # from what the peer says.
                 report.jitter = min(report.jitter, 0xFFFFFFFF)
         await super()._send_rtcp(packet)
 
@@ -180,23 +219,33 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         Forget the source that has been silent for longest, if there is no room for
         another one.
         """
-        known = self.__active_ssrc
-        if source not in known and len(known) >= MAX_SOURCES:
-            oldest = min(known, key=lambda x: known[x])
-            for table in (known, self.__remote_streams, self.__lsr, self.__lsr_time):
+        # The latest is the last. aiortc's own times are those of a clock that may be
+        # set.
+        self._sources.pop(source, None)
+        self._sources[source] = None
+        if len(self._sources) > MAX_SOURCES:
+            oldest = next(iter(self._sources))
+            for table in (
+                self._sources,
+                self.__active_ssrc,
+                self.__remote_streams,
+                self.__lsr,
+                self.__lsr_time,
+            ):
                 table.pop(oldest, None)
             if self.__remote_bitrate_estimator is not None:
                 self.__remote_bitrate_estimator.ssrcs.pop(oldest, None)
 
     def _skip_silence(self, arrival: int) -> None:
         """
-        Forget the bitrate of before a silence, which the base does millisecond by
+        Forget the bitrate of before a silence, which aiortc does millisecond by
         millisecond.
         """
-        before, self._heard = self._heard, arrival
-        estimator = self.__remote_bitrate_estimator
-        if estimator is not None and arrival - before >= RATE_WINDOW_MS:
-            estimator.incoming_bitrate.reset()
+        if self.__remote_bitrate_estimator is not None:
+            counter = self.__remote_bitrate_estimator.incoming_bitrate
+            began = counter._origin_ms
+            if began is not None and arrival - began >= 2 * RATE_WINDOW_MS:
+                counter.reset()
 
     def _start_anew(self, nack: NackGenerator) -> None:
         jitter_buffer = self.__jitter_buffer

@@ -6,6 +6,7 @@ import aioice.ice
 import aioice.stun
 import aioice.turn
 import aiortc.jitterbuffer
+import aiortc.rate
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtptransceiver
 
@@ -59,7 +60,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
     (
         aiortc.RTCRtpReceiver,
         "_RTCRtpReceiver__active_ssrc _RTCRtpReceiver__codecs "
-        "_RTCRtpReceiver__decoder_queue _RTCRtpReceiver__decoder_thread "
+        "_RTCRtpReceiver__decoder_error _RTCRtpReceiver__decoder_queue "
+        "_RTCRtpReceiver__decoder_thread "
         "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__lsr _RTCRtpReceiver__lsr_time "
         "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
         "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtcp_exited "
@@ -67,20 +69,22 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_run_rtcp _send_rtcp _send_rtcp_pli _track".split(),
     ),
     (aiortc.jitterbuffer.JitterBuffer, ["_origin"]),
+    (aiortc.rate.RateCounter, ["_origin_ms"]),
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
     (
         aiortc.RTCSctpTransport,
         "_advertised_rwnd _association_state _bundled _cwnd _data_channel_flush "
-        "_data_channel_queue _fast_recovery_exit _flight_size_decrease _handle_data "
-        "_inbound_streams _init _last_received_tsn _local_port _mark_received "
-        "_maybe_abandon _outbound_queue _partial_bytes_acked _receive_chunk "
-        "_receive_data_chunk _reconfig_failures _reconfig_in_progress "
-        "_reconfig_request "
-        "_reconfig_timer_cancel _reconfig_timer_expired _reconfig_timer_start "
-        "_remote_port _sack_duplicates _sack_misordered _sack_needed _send_chunk "
-        "_send_reconfig_param _send_sack _sent_queue _t1_cancel _t1_chunk _t1_expired "
-        "_t1_failures _t1_handle _t1_start _t3_cancel _t3_handle _t3_start "
-        "_transmit _update_advanced_peer_ack_point _update_rto".split(),
+        "_data_channel_queue _data_channels _fast_recovery_exit _flight_size_decrease "
+        "_get_inbound_stream _handle_data _inbound_streams _init _last_received_tsn "
+        "_local_port _mark_received _maybe_abandon _outbound_queue "
+        "_partial_bytes_acked _receive_chunk _receive_data_chunk "
+        "_receive_forward_tsn_chunk _reconfig_failures _reconfig_in_progress "
+        "_reconfig_request _reconfig_timer_cancel _reconfig_timer_expired "
+        "_reconfig_timer_start _remote_port _remote_verification_tag "
+        "_reset_deferred_streams _sack_duplicates _sack_misordered _sack_needed "
+        "_send_chunk _send_reconfig_param _send_sack _sent_queue _t1_cancel _t1_chunk "
+        "_t1_expired _t1_failures _t1_handle _t1_start _t3_cancel _t3_handle "
+        "_t3_start _transmit _update_advanced_peer_ack_point _update_rto".split(),
     ),
     (
         aiortc.RTCPeerConnection,

@@ -9,7 +9,6 @@ from aiortc.rtcsctptransport import (
     SCTP_CAUSE_STALE_COOKIE,
     SCTP_COMMON_HEADER_LENGTH,
     SCTP_MAX_PACKET_LENGTH,
-    SCTP_TSN_MODULO,
     USERDATA_MAX_LENGTH,
     Chunk,
     CookieAckChunk,
@@ -17,28 +16,16 @@ from aiortc.rtcsctptransport import (
     DataChunk,
     ErrorChunk,
     InitChunk,
-    SackChunk,
     serialize_packet,
-    tsn_plus_one,
 )
-from aiortc.utils import uint32_gt, uint32_gte
 
-from .chunks import check_packet
+from . import reception
 
 RECOVERY_SSTHRESH = 128 * USERDATA_MAX_LENGTH
 """
 Where slow start ends after an outage: RFC 9260 section 7.2.1 leaves it open, and more
 packets do not fit into the socket of a peer like this one.
 """
-
-MAX_AHEAD = 8192
-"How many TSNs a chunk may be ahead of those which have come without a gap."
-
-MAX_CHUNKS = 8192
-"How many chunks of messages that are not whole may be kept."
-
-MAX_GAPS = 256
-"How many gaps an acknowledgement tells, and an eighth as many duplicates."
 
 BATCH = 64
 "How many messages are queued at a time after an outage."
@@ -77,9 +64,9 @@ class Bundle(Chunk):
         return True
 
 
-class RTCSctpTransport(aiortc.RTCSctpTransport):
+class RTCSctpTransport(reception.RTCSctpTransport):
     """
-    The base's transport, which outlives an outage and catches up after it.
+    aiortc's transport, which outlives an outage and catches up after it.
 
     A request which cannot arrive is not counted against the peer: an association that
     has been given up is lost for ever, and the path may come back. T3 has no limit in
@@ -88,17 +75,11 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
     What has piled up is sent in full packets; the base sends a packet for each message,
     and walks through all that it has sent before each of them. Once the backlog is gone
     it is the base again.
-
-    What comes is kept within the window that the peer has been told. The base keeps it
-    all, and cannot acknowledge what is far ahead, nor anything after that.
     """
 
     _bundle: Bundle | None = None
     _catching_up = False
     _filling = False
-
-    _room = 0
-    "How many chunks more are kept before they are counted again."
 
     _t1_time = 0.0
 
@@ -154,10 +135,6 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         # The base's ICE transport, which cannot tell, ends with its path.
         return bool(getattr(self.transport.transport, "path_in_doubt", bool)())
 
-    async def _handle_data(self, data: bytes) -> None:
-        check_packet(data)
-        await super()._handle_data(data)
-
     async def _receive_chunk(self, chunk: Chunk) -> None:
         if (
             isinstance(chunk, CookieEchoChunk)
@@ -182,73 +159,6 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
                 await self._init()
         else:
             await super()._receive_chunk(chunk)
-
-    async def _receive_data_chunk(self, chunk: DataChunk) -> None:
-        if self._has_room(chunk):
-            await super()._receive_data_chunk(chunk)
-        else:
-            # It is lost, to the peer, and comes again.
-            self._sack_needed = True
-
-    def _has_room(self, chunk: DataChunk) -> bool:
-        """
-        Whether a chunk is taken: not if the peer exceeds the window, unless it fills a
-        gap (RFC 9260 section 6.2).
-        """
-        last = self._last_received_tsn
-        if last is None or not chunk.user_data:
-            return False
-        if uint32_gte(last, chunk.tsn):
-            # It is a duplicate, which is kept only until the acknowledgement.
-            return True
-        if (chunk.tsn - last) % SCTP_TSN_MODULO > MAX_AHEAD:
-            return False
-        self._room -= 1
-        if self._room < 0:
-            # To count them each time would take longer than to take them.
-            kept = sum(len(x.reassembly) for x in self._inbound_streams.values())
-            self._room = MAX_CHUNKS - kept - 1
-        if self._advertised_rwnd > 0 and self._room >= 0:
-            return True
-        return any(uint32_gt(x, chunk.tsn) for x in self._sack_misordered)
-
-    def _mark_received(self, tsn: int) -> bool:
-        # As the base's, in a time that does not grow with the gaps.
-        misordered = self._sack_misordered
-        assert self._last_received_tsn is not None
-        if uint32_gte(self._last_received_tsn, tsn) or tsn in misordered:
-            self._sack_duplicates.append(tsn)
-            return True
-        misordered.add(tsn)
-        while (tsn := tsn_plus_one(self._last_received_tsn)) in misordered:
-            misordered.remove(tsn)
-            self._last_received_tsn = tsn
-        return False
-
-    async def _send_sack(self) -> None:
-        # As the base's, in one packet.
-        assert self._last_received_tsn is not None
-        gaps: list[tuple[int, int]] = []
-        begin = end = 0
-        for ahead in sorted(
-            (x - self._last_received_tsn) % SCTP_TSN_MODULO
-            for x in self._sack_misordered
-        ):
-            if ahead != end + 1:
-                if begin:
-                    gaps.append((begin, end))
-                begin = ahead
-            end = ahead
-        if begin:
-            gaps.append((begin, end))
-        sack = SackChunk()
-        sack.cumulative_tsn = self._last_received_tsn
-        sack.advertised_rwnd = max(0, self._advertised_rwnd)
-        sack.duplicates = self._sack_duplicates[: MAX_GAPS // 8]
-        sack.gaps = gaps[:MAX_GAPS]
-        await self._send_chunk(sack)
-        self._sack_duplicates.clear()
-        self._sack_needed = False
 
     def _reconfig_timer_expired(self) -> None:
         # The base does not count it after "In progress" either.

@@ -16,8 +16,8 @@ class NameGuard(asyncio.DatagramProtocol):
     Stands between the network and aioice's protocol for multicast DNS, of which there
     is one for all connections: its port is known to everybody.
 
-    Reading a datagram takes a hundred times as long as dropping it. So what comes
-    unasked is dropped, and what is malformed is no exception of the event loop.
+    Reading a datagram takes a hundred times as long as dropping it. So datagrams which
+    nobody has asked for are dropped, and malformed ones raise nothing.
 
     :param names: aioice's protocol.
     """
@@ -42,7 +42,7 @@ async def resolver(subscriber: object) -> aioice.mdns.MDnsProtocol:
     """
     Return what resolves names over multicast DNS, until it is unsubscribed from.
 
-    :param subscriber: Who needs it.
+    :param subscriber: The object which needs a resolver.
 
     :raises OSError: if no socket can be opened.
     """

@@ -6,6 +6,7 @@ in it stops nothing.
 import asyncio
 import datetime
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +17,14 @@ from unittest import mock
 import aiortc
 import pytest
 from aiortc import clock
-from aiortc.rtp import RtcpPacket, RtcpRrPacket, RtpPacket, is_rtcp
+from aiortc.rtp import (
+    RtcpPacket,
+    RtcpRrPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    RtpPacket,
+    is_rtcp,
+)
 
 from aiortc_restart import RTCPeerConnection
 from aiortc_restart._aiortc.receiver import (
@@ -24,6 +32,7 @@ from aiortc_restart._aiortc.receiver import (
     MAX_ROUTES,
     MAX_SOURCES,
     FrameQueue,
+    RtpRouter,
 )
 
 from ..media import add_media, flowing
@@ -157,7 +166,16 @@ async def test_many_sources(network: Network, kind: str) -> None:
             if source % 20 == 0:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
+        for source in range(1000):
+            info = RtcpSenderInfo(
+                ntp_timestamp=0, rtp_timestamp=0, packet_count=0, octet_count=0
+            )
+            report = RtcpSrPacket(ssrc=source, sender_info=info)
+            await dtls(pair.offerer)._send_rtp(bytes(report))
+        await asyncio.sleep(0.1)
         receiver: Any = transceiver(pair.answerer, kind).receiver
+        assert len(receiver._RTCRtpReceiver__lsr) <= MAX_SOURCES
+        assert len(receiver._RTCRtpReceiver__lsr_time) <= MAX_SOURCES
         streams = receiver._RTCRtpReceiver__remote_streams
         assert MAX_SOURCES == len(streams) == len(receiver._RTCRtpReceiver__active_ssrc)
         estimator = receiver._RTCRtpReceiver__remote_bitrate_estimator
@@ -182,6 +200,31 @@ async def test_named_source(network: Network) -> None:
             router.route_rtp(packet_of(pair.offerer, "audio", ssrc=source))
         assert 5000 in router.ssrc_table
         assert 0 not in router.ssrc_table
+
+
+def test_sources_that_would_not_be_found_again() -> None:
+    """
+    Sources whose packets have had one possible receiver, and have two now, are not
+    forgotten.
+    """
+    router = RtpRouter()
+    first, second, third = mock.Mock(), mock.Mock(), mock.Mock()
+
+    def route(source: int, payload_type: int) -> Any:
+        return router.route_rtp(RtpPacket(payload_type=payload_type, ssrc=source))
+
+    router.register_receiver(first, [], [96])
+    for source in range(MAX_ROUTES):
+        assert route(source, 96) is first
+    router.register_receiver(second, [], [96])
+    router.register_receiver(third, [], [97])
+    for source in range(1000, 1000 + MAX_ROUTES):
+        assert route(source, 97) is third
+    assert all(route(x, 96) is first for x in range(MAX_ROUTES))
+    assert len(router.ssrc_table) == MAX_ROUTES
+    router.unregister_receiver(first)
+    assert not router.ssrc_table
+    assert not router._learned
 
 
 async def test_timestamps(network: Network) -> None:
@@ -233,8 +276,10 @@ async def test_silence(network: Network) -> None:
     async with going_on(network) as pair:
         receiver: Any = transceiver(pair.answerer, "video").receiver
         packet = packet_of(pair.offerer, "video", ssrc=5000)
-        packet.extensions.abs_send_time = 0
         arrival = round(asyncio.get_running_loop().time() + DAY) * 1000
+        # One which does not count for the bitrate has come shortly before.
+        await receiver._handle_rtp_packet(packet, arrival - 1)
+        packet.extensions.abs_send_time = 0
         cost = time.thread_time()
         await receiver._handle_rtp_packet(packet, arrival)
         assert time.thread_time() - cost < 0.1
@@ -261,15 +306,49 @@ async def test_reports_fail(network: Network, role: str) -> None:
             await pair.answerer.close()
 
 
+VP8, RTX = (
+    aiortc.RTCRtpCodecParameters(mimeType=f"video/{x}", clockRate=90000)
+    for x in ("VP8", "rtx")
+)
+
+
+def frames_of(*items: Any) -> tuple[FrameQueue, threading.Event]:
+    overflow = threading.Event()
+    frames = FrameQueue(overflow)
+    for item in items:
+        frames.put(item)
+    return frames, overflow
+
+
 def test_frames_are_bounded() -> None:
     """
-    Frames which are not decoded as fast as they come do not pile up.
+    Frames which are not decoded as fast as they come do not pile up, and a whole
+    picture is asked for in their place.
     """
-    frames = FrameQueue()
-    frame = SimpleNamespace(data=b"x")
-    for _ in range(2 * MAX_FRAMES):
-        frames.put((None, frame))
+    items = [(VP8, SimpleNamespace(data=b"x", number=n)) for n in range(MAX_FRAMES + 1)]
+    frames, overflow = frames_of(*items[:MAX_FRAMES])
     assert frames.qsize() == MAX_FRAMES
-    # The end is told all the same.
-    frames.put(None)
-    assert [frames.get() for _ in range(MAX_FRAMES + 1)][-1] is None
+    assert not overflow.is_set()
+    frames.put(items[MAX_FRAMES])
+    assert overflow.is_set()
+    assert frames.get() is items[MAX_FRAMES]
+    assert frames.empty()
+
+
+def test_end_of_frames() -> None:
+    """
+    The end of a track does not wait for its frames.
+    """
+    frames, _ = frames_of(*[(VP8, SimpleNamespace(data=b"x"))] * 9, None)
+    assert frames.get() is None
+    assert frames.empty()
+
+
+def test_frames_that_nothing_decodes() -> None:
+    """
+    A frame of nothing, or of a retransmission in none, does not come to the decoder.
+    """
+    frames, _ = frames_of(
+        (VP8, SimpleNamespace(data=b"")), (RTX, SimpleNamespace(data=b"x"))
+    )
+    assert frames.empty()
