@@ -28,6 +28,7 @@ PARAMETERS = frozenset(
 )
 
 _CHUNK = struct.Struct("!BBH")
+_LENGTH = struct.Struct("!H")
 _INIT = struct.Struct("!LLHHL")
 _PAIR = struct.Struct("!HH")
 
@@ -38,13 +39,18 @@ def check_packet(data: bytes) -> None:
 
     :raises ValueError: if it is malformed.
     """
-    pos, end, kinds, forwards = COMMON_HEADER_LENGTH, len(data), 0, 0
+    end = len(data)
+    if end > COMMON_HEADER_LENGTH + 16 and not data[COMMON_HEADER_LENGTH]:
+        # By far most packets are one DATA chunk.
+        (length,) = _LENGTH.unpack_from(data, COMMON_HEADER_LENGTH + 2)
+        if length >= 16 and COMMON_HEADER_LENGTH + length + -length % 4 == end:
+            return
+    pos, kinds, forwards = COMMON_HEADER_LENGTH, 0, 0
     while pos + _CHUNK.size <= end:
         kind, _, length = _CHUNK.unpack_from(data, pos)
         if length < _CHUNK.size or pos + length > end:
             raise ValueError(f"An SCTP chunk has a length of {length}")
         if kind == DATA:
-            # By far most are of this kind.
             if length < _CHUNK.size + FIXED_LENGTHS[DATA]:
                 raise ValueError("An SCTP DATA chunk is too short")
         else:

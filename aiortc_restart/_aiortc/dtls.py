@@ -84,42 +84,21 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
             )
         return report
 
-    async def _handle_dtls(self, data: bytes) -> None:
+    def _decrypt(self, data: bytes) -> bytes:
         """
-        Handle a datagram of DTLS.
+        Return what a datagram of DTLS says, which is nothing if it is not authentic.
 
         :raises AssociationEnded: if the peer ends the association.
         """
-        if not self.encrypted:
-            await self._handle_handshake(data)
-            return
         assert self._ssl is not None
         self._ssl.bio_write(data)
         try:
-            data = self._ssl.recv(handshake.LONGEST_RECORD)
+            return self._ssl.recv(handshake.LONGEST_RECORD)
         except OpenSSL.SSL.Error:
             if self._was_alerted():
                 self._log("- DTLS shutdown by remote party")
                 raise AssociationEnded from None
-            # It may have been a retransmission, which OpenSSL has answered.
-            await self._write_ssl()
-        else:
-            if self._data_receiver:
-                await self._data_receiver._handle_data(data)
-
-    async def _handle_srtp(self, data: bytes) -> None:
-        """
-        Handle a datagram of SRTP or SRTCP.
-        """
-        # aiortc's clock may be set, and the bitrate is counted for each millisecond of
-        # that clock.
-        arrival_time_ms = round(asyncio.get_running_loop().time() * 1000)
-        if is_rtcp(data):
-            data = self._rx_srtp.unprotect_rtcp(data)
-            await self._handle_rtcp_data(data)
-        else:
-            data = self._rx_srtp.unprotect(data)
-            await self._handle_rtp_data(data, arrival_time_ms=arrival_time_ms)
+            return b""
 
     async def _recv_next(self) -> None:
         # As aiortc's, but that what a layer above makes of one datagram ends nothing.
@@ -134,9 +113,22 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
         first_byte = data[0]
         try:
             if 19 < first_byte < 64:
-                await self._handle_dtls(data)
+                if not self.encrypted:
+                    await self._handle_handshake(data)
+                elif not (data := self._decrypt(data)):
+                    # It may have been a retransmission, which OpenSSL has answered.
+                    await self._write_ssl()
+                elif self._data_receiver:
+                    await self._data_receiver._handle_data(data)
             elif 127 < first_byte < 192 and self._rx_srtp:
-                await self._handle_srtp(data)
+                if is_rtcp(data):
+                    await self._handle_rtcp_data(self._rx_srtp.unprotect_rtcp(data))
+                else:
+                    data = self._rx_srtp.unprotect(data)
+                    # aiortc's clock may be set, and the bitrate is counted for each
+                    # millisecond of that clock.
+                    arrival = round(asyncio.get_running_loop().time() * 1000)
+                    await self._handle_rtp_data(data, arrival)
         except AssociationEnded:
             raise
         except Exception as exc:

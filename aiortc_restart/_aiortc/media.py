@@ -1,6 +1,7 @@
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import aiortc
 import aiortc.rtcrtpparameters
@@ -97,15 +98,17 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             # aiortc's stop() would wait for ever for reports which have failed.
             self.__rtcp_exited.set()
 
-    async def _next_encoded_frame(
+    def _next_encoded_frame(
         self, codec: aiortc.RTCRtpCodecParameters
-    ) -> RTCEncodedFrame | None:
+    ) -> Coroutine[Any, Any, RTCEncodedFrame | None]:
         # What cannot be sent is not encoded, and uses no sequence numbers: a receiver
         # that misses 32768 of them decrypts nothing more (RFC 3711 section 3.3.1).
         if self.track is not None and not self._has_path():
-            await self.track.recv()
-            return None
-        return await super()._next_encoded_frame(codec)
+            return self._skip_frame(self.track)
+        return super()._next_encoded_frame(codec)
+
+    async def _skip_frame(self, track: aiortc.MediaStreamTrack) -> None:
+        await track.recv()
 
     def _has_path(self) -> bool:
         """

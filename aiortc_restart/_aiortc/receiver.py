@@ -1,5 +1,6 @@
 import queue
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import aiortc
@@ -98,9 +99,13 @@ class RtpRouter(aiortc.rtcdtlstransport.RtpRouter):
         super().register_receiver(receiver, ssrcs, payload_types, mid)
 
     def route_rtp(self, packet: aiortc.rtp.RtpPacket) -> RtpReceiver | None:
-        is_known = packet.ssrc in self.ssrc_table
+        known = self.ssrc_table.get(packet.ssrc)
+        if known is not None and known in self.payload_type_table.get(
+            packet.payload_type, ()
+        ):
+            return known
         receiver = super().route_rtp(packet)
-        if receiver is not None and not is_known:
+        if receiver is not None:
             self._learned[packet.ssrc] = packet.payload_type
             if len(self._learned) > MAX_ROUTES:
                 self._forget_one()
@@ -138,6 +143,9 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     _blocked: tuple[int | None, int] = None, 0
     "At which packet the picture waits, and since when, in milliseconds."
 
+    _latest_source: int | None = None
+    "From which source the last packet has come."
+
     async def _handle_rtcp_packet(self, packet: aiortc.rtp.AnyRtcpPacket) -> None:
         # libwebrtc sends a BYE when it makes a stream anew, for instance in a plain
         # re-offer, and then goes on with the same SSRC. To the W3C a BYE mutes a track
@@ -151,14 +159,22 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
                 self.__lsr.pop(packet.ssrc, None)
                 self.__lsr_time.pop(packet.ssrc, None)
 
-    async def _handle_rtp_packet(
+    def _handle_rtp_packet(
         self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int
+    ) -> Coroutine[Any, Any, None]:
+        if packet.ssrc != self._latest_source:
+            self._make_room(packet.ssrc)
+        if self.__nack_generator is None:
+            # A coroutine around another one would cost sound a hundredth.
+            return super()._handle_rtp_packet(packet, arrival_time_ms)
+        return self._handle_picture(packet, arrival_time_ms, self.__nack_generator)
+
+    async def _handle_picture(
+        self, packet: aiortc.rtp.RtpPacket, arrival_time_ms: int, nack: NackGenerator
     ) -> None:
-        self._make_room(packet.ssrc)
         self._skip_silence(arrival_time_ms)
-        nack = self.__nack_generator
         codec = self.__codecs.get(packet.payload_type)
-        if nack is not None and codec is not None and not is_rtx(codec):
+        if codec is not None and not is_rtx(codec):
             if self._is_stale(nack, packet.sequence_number, arrival_time_ms):
                 self._start_anew(nack)
                 # The loss of more than a picture (RFC 4585 section 6.3.1).
@@ -221,6 +237,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         """
         # The latest is the last. aiortc's own times are those of a clock that may be
         # set.
+        self._latest_source = source
         self._sources.pop(source, None)
         self._sources[source] = None
         if len(self._sources) > MAX_SOURCES:

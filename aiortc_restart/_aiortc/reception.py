@@ -1,12 +1,12 @@
+from collections.abc import Coroutine
+from typing import Any
+
 import aiortc
-import aiortc.rtcsctptransport
 from aiortc.rtcsctptransport import (
     SCTP_TSN_MODULO,
-    Chunk,
     DataChunk,
     ForwardTsnChunk,
     InboundStream,
-    InitChunk,
     SackChunk,
     tsn_plus_one,
 )
@@ -46,35 +46,27 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
     _streams_counted = 0
     "How many streams there were when those chunks were counted."
 
-    async def _handle_data(self, data: bytes) -> None:
+    def _handle_data(self, data: bytes) -> Coroutine[Any, Any, None]:
         check_packet(data)
-        await super()._handle_data(data)
-
-    async def _receive_chunk(self, chunk: Chunk) -> None:
-        if (
-            isinstance(chunk, InitChunk)
-            and self._association_state == self.State.ESTABLISHED
-            and chunk.initiate_tag == self._remote_verification_tag
-        ):
-            # The INIT of this very association is late. aiortc would begin to count
-            # anew, and all acknowledgements would be too old (RFC 9260 section 5.2.2).
-            return
-        await super()._receive_chunk(chunk)
+        return super()._handle_data(data)
 
     async def _receive_data_chunk(self, chunk: DataChunk) -> None:
-        if self._last_received_tsn is None:
-            # No association has been offered or asked for yet.
-            return
-        if not self._has_room(chunk):
-            # To the peer the chunk is lost, and it is sent again.
-            self._sack_needed = True
+        # As aiortc's, but that what does not fit in is lost to the peer, which sends it
+        # again.
+        self._sack_needed = self._last_received_tsn is not None
+        if not self._has_room(chunk) or self._mark_received(chunk.tsn):
             return
         stream = self._get_inbound_stream(chunk.stream_id)
         before = len(stream.reassembly)
+        stream.add_chunk(chunk)
+        self._advertised_rwnd -= len(chunk.user_data)
         try:
-            await super()._receive_data_chunk(chunk)
+            for message in stream.pop_messages():
+                self._advertised_rwnd += len(message[2])
+                await self._receive(*message)
         finally:
             self._kept += len(stream.reassembly) - before
+        await self._reset_deferred_streams()
 
     async def _receive_forward_tsn_chunk(self, chunk: ForwardTsnChunk) -> None:
         # aiortc's looks at each stream that there has ever been, and loses count where
@@ -110,13 +102,14 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         Whether a chunk is taken: not if the peer exceeds the window, unless the chunk
         fills a gap (RFC 9260 section 6.2).
         """
-        last, streams = self._last_received_tsn, self._inbound_streams
-        assert last is not None
-        if uint32_gte(last, chunk.tsn):
-            # Duplicates are not kept.
-            return True
-        if (chunk.tsn - last) % SCTP_TSN_MODULO > MAX_AHEAD:
+        if self._last_received_tsn is None:
+            # No association has been offered or asked for yet.
             return False
+        ahead = (chunk.tsn - self._last_received_tsn) % SCTP_TSN_MODULO
+        if not 0 < ahead <= MAX_AHEAD:
+            # Duplicates are not kept.
+            return bool(ahead == 0 or ahead > SCTP_TSN_MODULO // 2)
+        streams = self._inbound_streams
         if (
             chunk.stream_id not in streams
             and len(streams) >= len(self._data_channels) + MAX_STRAY_STREAMS
@@ -137,13 +130,18 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
 
     def _mark_received(self, tsn: int) -> bool:
         # aiortc's sorts all that has come behind a gap, for each chunk.
-        assert self._last_received_tsn is not None
-        if uint32_gte(self._last_received_tsn, tsn) or tsn in self._sack_misordered:
+        last = self._last_received_tsn
+        assert last is not None
+        if tsn == tsn_plus_one(last):
+            self._last_received_tsn = tsn
+            if self._sack_misordered:
+                self._close_gap()
+            return False
+        if uint32_gte(last, tsn) or tsn in self._sack_misordered:
             if len(self._sack_duplicates) < MAX_DUPLICATES:
                 self._sack_duplicates.append(tsn)
             return True
         self._sack_misordered.add(tsn)
-        self._close_gap()
         return False
 
     def _close_gap(self) -> None:
@@ -156,8 +154,11 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
             misordered.remove(tsn)
             self._last_received_tsn = tsn
 
-    async def _send_sack(self) -> None:
-        # aiortc's is longer than a packet if there are many gaps.
+    def _gaps(self) -> list[tuple[int, int]]:
+        """
+        Return the first and the last number of each run of chunks that have come behind
+        a gap, from the last number before all gaps.
+        """
         last = self._last_received_tsn
         assert last is not None
         gaps: list[tuple[int, int]] = []
@@ -172,11 +173,17 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
             end = ahead
         if begin:
             gaps.append((begin, end))
+        return gaps
+
+    async def _send_sack(self) -> None:
+        # aiortc's is longer than a packet if there are many gaps.
+        assert self._last_received_tsn is not None
         sack = SackChunk()
-        sack.cumulative_tsn = last
+        sack.cumulative_tsn = self._last_received_tsn
         sack.advertised_rwnd = max(0, self._advertised_rwnd)
         sack.duplicates = self._sack_duplicates[:]
-        sack.gaps = gaps[:MAX_GAPS]
+        if self._sack_misordered:
+            sack.gaps = self._gaps()[:MAX_GAPS]
         await self._send_chunk(sack)
         self._sack_duplicates.clear()
         self._sack_needed = False

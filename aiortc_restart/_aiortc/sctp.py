@@ -1,5 +1,7 @@
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
+from typing import Any
 
 import aiortc
 import aiortc.rtcsctptransport
@@ -135,15 +137,27 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         # The base's ICE transport, which cannot tell, ends with its path.
         return bool(getattr(self.transport.transport, "path_in_doubt", bool)())
 
-    async def _receive_chunk(self, chunk: Chunk) -> None:
-        if (
-            isinstance(chunk, CookieEchoChunk)
-            and self._association_state == self.State.ESTABLISHED
-        ):
+    def _receive_chunk(self, chunk: Chunk) -> Coroutine[Any, Any, None]:
+        # What is not of the set-up is by far the most.
+        if isinstance(chunk, InitChunk | CookieEchoChunk | ErrorChunk):
+            return self._receive_setup(chunk)
+        return super()._receive_chunk(chunk)
+
+    async def _receive_setup(self, chunk: Chunk) -> None:
+        is_established = self._association_state == self.State.ESTABLISHED
+        if isinstance(chunk, CookieEchoChunk) and is_established:
             # Our acknowledgement was lost, and the cookie may be old by now: that of
             # this association is not stale (RFC 9260 section 5.2.4). DTLS and the tag
             # vouch for the peer.
             await self._send_chunk(CookieAckChunk())
+        elif (
+            isinstance(chunk, InitChunk)
+            and is_established
+            and chunk.initiate_tag == self._remote_verification_tag
+        ):
+            # The INIT of this very association is late. aiortc would begin to count
+            # anew, and all acknowledgements would be too old (RFC 9260 section 5.2.2).
+            return
         elif isinstance(chunk, ErrorChunk) and SCTP_CAUSE_STALE_COOKIE in [
             cause for cause, _ in chunk.params
         ]:
@@ -211,17 +225,23 @@ class RTCSctpTransport(reception.RTCSctpTransport):
             self._t1_time = began
             await self._send_chunk(chunk)
 
-    async def _send_chunk(self, chunk: Chunk) -> None:
+    def _send_chunk(self, chunk: Chunk) -> Coroutine[Any, Any, None]:
         if isinstance(chunk, InitChunk):
-            assert self._remote_port is not None
-            # The base would send the tag of an INIT that has come meanwhile, and no
-            # peer takes it (RFC 9260 section 8.5.1).
-            await self.transport._send_data(
-                serialize_packet(self._local_port, self._remote_port, 0, chunk)
-            )
-        elif self._bundle is None or not isinstance(chunk, DataChunk):
-            await super()._send_chunk(chunk)
-        elif not self._bundle.add(chunk):
+            return self._send_init(chunk)
+        if self._bundle is None or not isinstance(chunk, DataChunk):
+            return super()._send_chunk(chunk)
+        return self._bundle_chunk(chunk)
+
+    async def _send_init(self, chunk: InitChunk) -> None:
+        assert self._remote_port is not None
+        # The base would send the tag of an INIT that has come meanwhile, and no peer
+        # takes it (RFC 9260 section 8.5.1).
+        await self.transport._send_data(
+            serialize_packet(self._local_port, self._remote_port, 0, chunk)
+        )
+
+    async def _bundle_chunk(self, chunk: DataChunk) -> None:
+        if self._bundle is not None and not self._bundle.add(chunk):
             full, self._bundle = self._bundle, Bundle()
             self._bundle.add(chunk)
             await super()._send_chunk(full)

@@ -183,11 +183,11 @@ async def test_duplicates(network: Network) -> None:
         answerer = association(pair.answerer)
         await pair.exchange()
         duplicate = data_chunk(answerer._last_received_tsn, WHOLE, 1)
-        with mock.patch.object(answerer, "_send_sack"):
+        with mock.patch.object(answerer, "_send_sack", mock.AsyncMock()):
             for _ in range(10):
                 await send(pair, *[duplicate] * 50)
         assert len(answerer._sack_duplicates) == MAX_DUPLICATES
-        with mock.patch.object(answerer, "_send_chunk") as sent:
+        with mock.patch.object(answerer, "_send_chunk", mock.AsyncMock()) as sent:
             await send(pair, duplicate)
         assert len(bytes(sent.call_args.args[0])) < 1200
         assert not answerer._sack_duplicates
