@@ -107,15 +107,23 @@ async def test_held_up_again_and_again(network: Network) -> None:
         assert alice.state == "failed"
 
 
-async def test_no_data_without_consent(network: Network) -> None:
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_no_data_without_consent(network: Network, under_way: bool) -> None:
     """
     Until the peer has answered, nothing but checks is sent on a path whose consent has
-    expired by the clock.
+    expired by the clock. An answer that was on its way may be as old as its question.
     """
     # RFC 7675 section 5.1
     network.delay(0.2)
     async with connected_transports(network) as (alice, bob):
         await asyncio.sleep(20.3)
+        connection = active(alice).connection
+        await until(lambda: not connection.asking)
+        if under_way:
+            await until(lambda: connection.asking)
+            # The answer has left, and has not come.
+            await asyncio.sleep(0.3)
+            assert connection.asking
         hold_up(ASLEEP)
         await asyncio.sleep(0)
         await asyncio.sleep(0.1)
@@ -124,6 +132,7 @@ async def test_no_data_without_consent(network: Network) -> None:
         assert len(network.log) == sent
         await asyncio.sleep(1)
         await exchange(alice, bob)
+        assert connection.round_trip < 1
 
 
 async def test_call_held_up(network: Network) -> None:

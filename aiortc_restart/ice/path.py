@@ -103,6 +103,8 @@ class PathConnection(_aiortc.Connection):
         self._consent_changed = asyncio.Event()
         self._consent_requests: list[ConsentRequest] = []
         self._deliveries = 0
+        # When the next request is due, by the loop's time.
+        self._due = float("inf")
         self._ear: StunProtocol | None = None
         self._inbox: Inbox | NewerInbox = inbox
         self._is_mute = False
@@ -195,14 +197,8 @@ class PathConnection(_aiortc.Connection):
         self._deliveries += 1
         self.answered(request.pair)
         if message.message_class == aioice.stun.Class.RESPONSE:
-            now = asyncio.get_running_loop().time()
             self.answers += 1
-            self.consent_time = now
-            self._reprieve_end = None
-            self._lacks_consent = False
-            # It is believed at once when it has grown, and else by and by.
-            latest = now - request.sent_time
-            self.round_trip = max(latest, (3 * self.round_trip + latest) / 4)
+            self._renew_consent(request.sent_time)
             # The requests before it were lost or are late; either way they are of no
             # more interest.
             for other in list(self._consent_requests):
@@ -334,7 +330,7 @@ class PathConnection(_aiortc.Connection):
         next_time = asked_time + self._consent.delay()
         while True:
             lifetime = self.consent_lifetime
-            due = min(next_time, self._consent_end(lifetime))
+            due = self._due = min(next_time, self._consent_end(lifetime))
             if await self._await_consent_change(due):
                 next_time = asked_time + self._consent.delay()
                 continue
@@ -428,6 +424,26 @@ class PathConnection(_aiortc.Connection):
         assert self.consent_time is not None
         end = self.consent_time + lifetime
         return end if self._reprieve_end is None else max(end, self._reprieve_end)
+
+    def _renew_consent(self, sent_time: float) -> None:
+        """
+        Take note of a valid response.
+
+        :param sent_time: The loop's time at which its request was sent, in seconds.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.consent_time is not None and now - self._due > HELD_UP:
+            # The response has come at any time while the event loop was held up, or the
+            # computer asleep: it is as old as it may be, and says nothing of the path.
+            came = min(now, sent_time + self.round_trip)
+            self.consent_time = max(self.consent_time, came)
+            return
+        self.consent_time = now
+        self._reprieve_end = None
+        self._lacks_consent = False
+        # It is believed at once when it has grown, and else by and by.
+        latest = now - sent_time
+        self.round_trip = max(latest, (3 * self.round_trip + latest) / 4)
 
     def _reprieve(self, now: float, lifetime: float) -> bool:
         """
