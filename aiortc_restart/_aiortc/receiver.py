@@ -165,7 +165,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         if packet.ssrc != self._latest_source:
             self._make_room(packet.ssrc)
         if self.__nack_generator is None:
-            # A coroutine around another one would cost sound a hundredth.
+            # A coroutine around aiortc's would cost sound a hundredth of its time.
             return super()._handle_rtp_packet(packet, arrival_time_ms)
         return self._handle_picture(packet, arrival_time_ms, self.__nack_generator)
 
@@ -235,8 +235,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         Forget the source that has been silent for longest, if there is no room for
         another one.
         """
-        # The latest is the last. aiortc's own times are those of a clock that may be
-        # set.
+        # The latest source is the last one. aiortc's own times are no order: they are
+        # those of a clock that may be set.
         self._latest_source = source
         self._sources.pop(source, None)
         self._sources[source] = None

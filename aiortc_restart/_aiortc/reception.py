@@ -51,8 +51,8 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         return super()._handle_data(data)
 
     async def _receive_data_chunk(self, chunk: DataChunk) -> None:
-        # As aiortc's, but that what does not fit in is lost to the peer, which sends it
-        # again.
+        # aiortc's method, with a window: to the peer, chunks which exceed it are lost,
+        # and are sent again.
         self._sack_needed = self._last_received_tsn is not None
         if not self._has_room(chunk) or self._mark_received(chunk.tsn):
             return
@@ -61,6 +61,7 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         stream.add_chunk(chunk)
         self._advertised_rwnd -= len(chunk.user_data)
         try:
+            # These are the lines of _deliver(): a coroutine more would cost each chunk.
             for message in stream.pop_messages():
                 self._advertised_rwnd += len(message[2])
                 await self._receive(*message)
@@ -69,8 +70,8 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         await self._reset_deferred_streams()
 
     async def _receive_forward_tsn_chunk(self, chunk: ForwardTsnChunk) -> None:
-        # aiortc's looks at each stream that there has ever been, and loses count where
-        # the numbers wrap around.
+        # aiortc's method looks at each stream that there has ever been, and loses count
+        # where the numbers wrap around.
         self._sack_needed = True
         last, new = self._last_received_tsn, chunk.cumulative_tsn
         if last is None or uint32_gte(last, new):
@@ -129,7 +130,7 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         self._kept = sum(len(x.reassembly) for x in self._inbound_streams.values())
 
     def _mark_received(self, tsn: int) -> bool:
-        # aiortc's sorts all that has come behind a gap, for each chunk.
+        # aiortc's method sorts, for each chunk, all that has come behind a gap.
         last = self._last_received_tsn
         assert last is not None
         if tsn == tsn_plus_one(last):
@@ -176,7 +177,7 @@ class RTCSctpTransport(aiortc.RTCSctpTransport):
         return gaps
 
     async def _send_sack(self) -> None:
-        # aiortc's is longer than a packet if there are many gaps.
+        # aiortc's acknowledgement is longer than a packet if there are many gaps.
         assert self._last_received_tsn is not None
         sack = SackChunk()
         sack.cumulative_tsn = self._last_received_tsn

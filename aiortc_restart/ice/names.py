@@ -33,7 +33,7 @@ class NameGuard(asyncio.DatagramProtocol):
         # Names are published by applications only.
         asked = self._names.queries or self._names.zone.nodes
         if asked and self._allowance.take():
-            # dnspython says of none of its exceptions that it is the only one.
+            # Malformed messages raise several of dnspython's exceptions, or others.
             with contextlib.suppress(Exception):
                 self._names.datagram_received(data, addr)
 

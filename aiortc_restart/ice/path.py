@@ -118,7 +118,7 @@ class PathConnection(_aiortc.Connection):
         self._refused = False
         self._reprieve_end: float | None = None
         self._shared_inbox = inbox
-        # The dictionary itself: a property costs each packet some of its time.
+        # The dictionary is kept here because a property would cost each packet time.
         self._chosen = self._nominated_pairs
 
     @property
