@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiortc
-from aiortc import InvalidAccessError
+from aiortc import (
+    InvalidAccessError,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+)
+from aiortc import RTCConfiguration as BaseConfiguration
 
 from ._consent import ConsentTimes
 from ._servers import parse_url
@@ -42,7 +47,7 @@ in which nobody says anything would be disconnected between two of them.
 
 
 @dataclass
-class RTCConfiguration(aiortc.RTCConfiguration):
+class RTCConfiguration(BaseConfiguration):
     """
     The :class:`RTCConfiguration` dictionary is used to provide configuration
     options for an :class:`RTCPeerConnection`.
@@ -176,7 +181,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
             )
 
 
-def copy_configuration(configuration: aiortc.RTCConfiguration) -> RTCConfiguration:
+def copy_configuration(configuration: BaseConfiguration) -> RTCConfiguration:
     """
     Return a copy which has nothing in common with the configuration, which may be
     aiortc's own.
@@ -194,7 +199,7 @@ def copy_configuration(configuration: aiortc.RTCConfiguration) -> RTCConfigurati
     return copied
 
 
-def check_configuration(configuration: aiortc.RTCConfiguration) -> None:
+def check_configuration(configuration: BaseConfiguration) -> None:
     """
     Check that a configuration can be used.
 
@@ -205,7 +210,7 @@ def check_configuration(configuration: aiortc.RTCConfiguration) -> None:
         # It may have been changed since it was made.
         configuration.__post_init__()
     policy = configuration.iceTransportPolicy
-    if not isinstance(policy, aiortc.RTCIceTransportPolicy):
+    if not isinstance(policy, RTCIceTransportPolicy):
         raise ValueError(
             f"iceTransportPolicy must be an RTCIceTransportPolicy, not {policy!r}"
         )
@@ -214,8 +219,8 @@ def check_configuration(configuration: aiortc.RTCConfiguration) -> None:
 
 
 def check_modification(
-    current: aiortc.RTCConfiguration,
-    configuration: aiortc.RTCConfiguration,
+    current: BaseConfiguration,
+    configuration: BaseConfiguration,
     described: bool,
 ) -> None:
     """
@@ -228,7 +233,7 @@ def check_modification(
     :raises InvalidModificationError: if it differs in what cannot change.
     :raises ValueError: if an option has no valid value.
     """
-    if not isinstance(configuration, aiortc.RTCConfiguration):
+    if not isinstance(configuration, BaseConfiguration):
         raise ValueError(
             "configuration must be an RTCConfiguration, not of type "
             f"{type(configuration).__name__}"
@@ -259,7 +264,7 @@ def _without_credential(server: object) -> object:
     """
     Return what is shown of an ICE server, or of what takes the place of one.
     """
-    if not isinstance(server, aiortc.RTCIceServer):
+    if not isinstance(server, RTCIceServer):
         return type(server)
     return dataclasses.replace(server, credential=server.credential and "***")
 
@@ -280,10 +285,10 @@ def _parse_url(url: object) -> dict[str, Any]:
 
 
 def _urls(
-    configuration: aiortc.RTCConfiguration,
-) -> Iterator[tuple[aiortc.RTCIceServer, str]]:
+    configuration: BaseConfiguration,
+) -> Iterator[tuple[RTCIceServer, str]]:
     for server in configuration.iceServers or []:
-        if not isinstance(server, aiortc.RTCIceServer):
+        if not isinstance(server, RTCIceServer):
             # It may have a credential in it, as the dictionary of a browser has.
             raise ValueError(
                 "An ICE server must be an RTCIceServer, not of type "

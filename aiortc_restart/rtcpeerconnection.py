@@ -1,37 +1,53 @@
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiortc
-from aiortc.exceptions import InvalidStateError
+from aiortc import RTCSessionDescription
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError
+from aiortc.rtcpeerconnection import or_direction
 from aiortc.sdp import SessionDescription
 
 from . import _aiortc
-from .ice import create_credentials, is_end_of_candidates
-from .negotiation import bundle, credentials, rejection
-from .negotiation.candidates import check_named
+from ._aiortc import Endpoint, Slots
+from ._tasks import Tasks
+from .ice import RTCIceTransport, create_credentials, is_end_of_candidates
+from .negotiation import credentials
+from .negotiation.candidates import check_addressed, check_named
+from .negotiation.created import Created, wants_restart
 from .negotiation.descriptions import (
     SessionOrigin,
+    can_trickle,
     describe_transport,
-    make_readable,
-    media_sections,
-    parse,
+    described,
     set_bundle,
-    set_numbers,
     set_trickle,
-    wrap,
 )
-from .negotiation.operations import Operation
-from .negotiation.signaling import ANSWERED, OFFERING
+from .negotiation.needed import Medium, NegotiationNeeded, is_needed
+from .negotiation.operations import Operation, OperationsChain, PlainOperation
+from .negotiation.signaling import ANSWERED, OFFERING, next_state
+from .negotiation.text import parse, wrap
 from .rtcconfiguration import (
     RTCConfiguration,
+    check_configuration,
     check_modification,
     copy_configuration,
 )
-from .session import Session, Superseded
+from .session import Candidates, Session, States, Transports
+from .session.session import Waiting
+
+WITHOUT_SENDING = {
+    "inactive": "inactive",
+    "recvonly": "recvonly",
+    "sendonly": "inactive",
+    "sendrecv": "recvonly",
+}
+"What a direction becomes when there is nothing to send any more."
 
 
-class RTCPeerConnection(Session):
+class RTCPeerConnection(_aiortc.RTCPeerConnection):
     """
     The :class:`RTCPeerConnection` interface represents a WebRTC connection
     between the local computer and a remote peer.
@@ -47,36 +63,127 @@ class RTCPeerConnection(Session):
     """
 
     def __init__(self, configuration: aiortc.RTCConfiguration | None = None) -> None:
-        super().__init__(configuration)
+        configuration = configuration or RTCConfiguration()
+        check_configuration(configuration)
+        settings = copy_configuration(configuration)
+        super().__init__(settings)
+        self._slots = Slots(self)
+        self._tasks = Tasks("RTCPeerConnection")
+        self._candidates = Candidates(
+            self._slots,
+            self._tasks,
+            agreement=lambda: self._session.agreement,
+            agreed=lambda: self._session.agreed,
+        )
+        self._transports = Transports(
+            self._slots,
+            settings,
+            self._tasks,
+            agreement=lambda: self._session.agreement,
+            answered=lambda: self._session.answered,
+            found=self._candidates.found,
+            server_failed=self._candidates.server_failed,
+        )
+        self._states = States(self._slots, settled=self._transports.start_connected)
+        self._states.configure(settings.iceFailedTimeout)
+        self._closing: asyncio.Task[None] | None = None
+        self._needed = NegotiationNeeded(
+            # Who waits for an answer's candidates is to send it before another offer.
+            busy=lambda: len(self._operations) > 0,
+            check=self._is_negotiation_needed,
+            stable=lambda: self.signalingState == "stable" and self._closing is None,
+            fire=self._fire_negotiation_needed,
+        )
+        self._operations = OperationsChain(emptied=self._needed.chain_emptied)
+        # The step which is waiting for the candidates of an answer.
+        self._answering: Operation | None = None
         self._origin = SessionOrigin()
+        self._session = Session(
+            self._slots, self._states, self._tasks, stable_again=self._needed.reset
+        )
+        self._session.transports = self._candidates.transports = self._transports
+        self._session.candidates = self._candidates
+        # The offer and the answer which have been created last, by type, until the next
+        # description is set or rolled back.
+        self._created: dict[str, Created] = {}
+        # Whether what createOffer() is to compare with has been asked to restart ICE.
+        self._repeats_restart = False
+
+    @property
+    def canTrickleIceCandidates(self) -> bool | None:
+        """
+        Whether the peer takes candidates one by one: its remote description says
+        `a=ice-options:trickle` (RFC 8838 section 3). `None` if there is no remote
+        description yet (webrtc-pc #dom-rtcpeerconnection-cantrickleicecandidates).
+        """
+        descriptions = self._slots.descriptions.remote
+        return can_trickle(descriptions[0]) if descriptions else None
+
+    @property
+    def connectionState(self) -> str:
+        """
+        The current connection state.
+
+        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
+        `"failed"`, `"closed"`. A connection which is disconnected may come back by
+        itself; one which is failed comes back by an ICE restart.
+
+        When the state changes, the `"connectionstatechange"` event is fired.
+        """
+        return super().connectionState
 
     @property
     def currentLocalDescription(self) -> aiortc.RTCSessionDescription | None:
         """
         The local description that was negotiated last, or `None`.
         """
-        return wrap(self._current_local)
+        return wrap(self._slots.descriptions.current_local)
 
     @property
     def currentRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
         """
         The remote description that was negotiated last, or `None`.
         """
-        return wrap(self._current_remote)
+        return wrap(self._slots.descriptions.current_remote)
+
+    @property
+    def iceConnectionState(self) -> str:
+        """
+        The current ICE connection state.
+
+        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
+        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
+        looks for another path and the old one carries the call.
+
+        When the state changes, the `"iceconnectionstatechange"` event is fired.
+        """
+        return super().iceConnectionState
 
     @property
     def pendingLocalDescription(self) -> aiortc.RTCSessionDescription | None:
         """
         The local description that is being negotiated, or `None`.
         """
-        return wrap(self._pending_local)
+        return wrap(self._slots.descriptions.pending_local)
 
     @property
     def pendingRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
         """
         The remote description that is being negotiated, or `None`.
         """
-        return wrap(self._pending_remote)
+        return wrap(self._slots.descriptions.pending_remote)
+
+    @property
+    def signalingState(self) -> str:
+        """
+        The current signaling state.
+
+        Possible values: `"stable"`, `"have-local-offer"`, `"have-remote-offer"`,
+        `"have-local-pranswer"`, `"have-remote-pranswer"`, `"closed"`.
+
+        When the state changes, the `"signalingstatechange"` event is fired.
+        """
+        return super().signalingState
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
         """
@@ -106,8 +213,9 @@ class RTCPeerConnection(Session):
         """
         if candidate is not None and not is_end_of_candidates(candidate):
             check_named(candidate)
-        async with self._operation():
-            transports = self._record_candidate(candidate)
+        check = functools.partial(self._assert_addressed, candidate)
+        async with self._operation(check=check, steady=True):
+            transports = self._candidates.record(candidate)
         # A name may take long to resolve, and nothing waits for it.
         for transport in transports:
             await transport.addRemoteCandidate(candidate)
@@ -124,11 +232,15 @@ class RTCPeerConnection(Session):
         :raises InvalidStateError: if the connection is closed.
         :rtype: :class:`RTCRtpSender`
         """
-        with self._stopped_hidden():
-            sender = super().addTrack(track)
-        self._own.update(x for x in self.getTransceivers() if x.sender is sender)
+        self._assert_open()
+        if track.kind not in ("audio", "video"):
+            raise InternalError(f'Invalid track kind "{track.kind}"')
+        if track in [x.track for x in self.getSenders()]:
+            raise InvalidAccessError("Track already has a sender")
+        transceiver = self._use_for(track)
+        self._session.own.add(transceiver)
         self._needed.update()
-        return sender
+        return transceiver.sender
 
     def addTransceiver(
         self,
@@ -146,7 +258,7 @@ class RTCPeerConnection(Session):
         :rtype: :class:`RTCRtpTransceiver`
         """
         transceiver = super().addTransceiver(trackOrKind, direction)
-        self._own.add(transceiver)
+        self._session.own.add(transceiver)
         self._needed.update()
         return transceiver
 
@@ -165,11 +277,10 @@ class RTCPeerConnection(Session):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self._forget_candidates()
-        self._hold_transports(False)
+        self._candidates.forget()
         await super().close()
-        self._stop_unused_transports(all=True)
-        await self._stopping.join()
+        self._transports.stop_unused(())
+        await self._transports.stopping.join()
         await self._tasks.cancel()
 
     async def createAnswer(self) -> aiortc.RTCSessionDescription:
@@ -181,19 +292,13 @@ class RTCPeerConnection(Session):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation(harmless=True):
-            answer = await self._create_answer_description()
+        async with self._operation(harmless=True, check=self._assert_answering):
+            answer = self._session.answer()
             self._origin.stamp(answer)
-            # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
-            bundle.set_bundled_mids(answer, bundle.bundled_mids(self._pending_remote))
             set_trickle(answer, self._trickling(answer))
-            self._reject_stopped(answer)
-            by_mid = self._transports_by_mid()
-            for media in answer.media:
-                transport = by_mid.get(media.rtp.muxId)
-                if transport is not None and not transport.gathered:
-                    media.ice_candidates_complete = False
-            return wrap(answer)
+            created = wrap(answer)
+            self._created["answer"] = Created(created.sdp, created.type)
+            return created
 
     def createDataChannel(
         self,
@@ -219,7 +324,7 @@ class RTCPeerConnection(Session):
             label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
         )
         assert self.sctp is not None
-        self._own.add(self.sctp)
+        self._session.own.add(self.sctp)
         self._needed.update()
         return channel
 
@@ -235,20 +340,20 @@ class RTCPeerConnection(Session):
         section 4.1.8).
 
         :param iceRestart: Whether to restart ICE. It has no effect on an initial offer
-                           (RFC 9429 section 5.2.3.1).
+                           (RFC 9429 section 5.2.3.1). JavaScript's
+                           `{"iceRestart": True}` is understood, too.
+
         :raises InvalidStateError: if the connection is closed, or an offer of the
                                    peer's has not been answered.
+        :raises TypeError: if the argument is anything else.
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation(harmless=True):
-            if self.signalingState not in OFFERING:
-                raise InvalidStateError(
-                    f'Cannot create offer in signaling state "{self.signalingState}"'
-                )
-            with self._offer_undone() as negotiated:
-                offer = await self._create_offer_description()
-                self._set_numbers(offer, negotiated)
-            return self._complete_offer(offer, iceRestart)
+        restart = wants_restart(iceRestart) or self._repeats_restart
+        async with self._operation(harmless=True, check=self._assert_offering):
+            data_first = self._slots.configuration.alwaysNegotiateDataChannels
+            created = self._complete_offer(self._session.offer(data_first), restart)
+            self._created["offer"] = Created(created.sdp, created.type, restart)
+            return created
 
     def getConfiguration(self) -> RTCConfiguration:
         """
@@ -257,7 +362,57 @@ class RTCPeerConnection(Session):
 
         :rtype: :class:`RTCConfiguration`
         """
-        return copy_configuration(self._settings)
+        return copy_configuration(self._transports.configuration)
+
+    def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:
+        """
+        Return the list of :class:`RTCRtpReceiver` objects of the transceivers.
+
+        :rtype: list of :class:`RTCRtpReceiver`
+        """
+        return [x.receiver for x in self.getTransceivers()]
+
+    def getSenders(self) -> list[aiortc.RTCRtpSender]:
+        """
+        Return the list of :class:`RTCRtpSender` objects of the transceivers.
+
+        :rtype: list of :class:`RTCRtpSender`
+        """
+        return [x.sender for x in self.getTransceivers()]
+
+    def getTransceivers(self) -> list[aiortc.RTCRtpTransceiver]:
+        """
+        Return the list of :class:`RTCRtpTransceiver` objects which belong to the
+        connection, in the order in which they were added.
+
+        :rtype: list of :class:`RTCRtpTransceiver`
+        """
+        self._needed.look_again()
+        return super().getTransceivers()
+
+    def removeTrack(self, sender: aiortc.RTCRtpSender) -> None:
+        """
+        Stop sending the track of a :class:`RTCRtpSender`, which stays for another one.
+
+        Fires the `"negotiationneeded"` event, as the transceiver's direction becomes
+        `recvonly` or `inactive`. Without a track, and if the transceiver is stopped,
+        there is nothing to do (webrtc-pc #dom-rtcpeerconnection-removetrack).
+
+        :param sender: One that :meth:`addTrack` has returned, or a transceiver's.
+
+        :raises InvalidAccessError: if the sender is not this connection's.
+        :raises InvalidStateError: if the connection is closed.
+        """
+        self._assert_open()
+        if not _aiortc.is_sender_of(self, sender):
+            raise InvalidAccessError("The sender is not this connection's")
+        for transceiver in self.getTransceivers():
+            if transceiver.sender is not sender or transceiver.stopped:
+                continue
+            if sender.track is not None:
+                _aiortc.set_track(sender, None)
+                transceiver.direction = WITHOUT_SENDING[transceiver.direction]
+                self._needed.update()
 
     def restartIce(self) -> None:
         """
@@ -267,12 +422,11 @@ class RTCPeerConnection(Session):
         The call goes on meanwhile. It has no effect before the first local description
         and when the connection is closed (webrtc-pc #dom-rtcpeerconnection-restartice).
         """
-        if self._is_closed:
+        if self._slots.closed:
             return
-        self._local_credentials_to_replace = credentials.credentials(
-            [self._current_local, self._pending_local]
-        )
-        if self._local_credentials_to_replace:
+        fresh = credentials.credentials(self._slots.descriptions.local)
+        self._session.credentials_to_replace = fresh
+        if fresh:
             self._needed.update()
 
     def setConfiguration(self, configuration: aiortc.RTCConfiguration) -> None:
@@ -302,8 +456,12 @@ class RTCPeerConnection(Session):
                             not one of a STUN or TURN server.
         """
         self._assert_open()
-        check_modification(self._settings, configuration, self._described)
-        self._configure(copy_configuration(configuration))
+        check_modification(
+            self._transports.configuration, configuration, self._session.described
+        )
+        settings = copy_configuration(configuration)
+        self._transports.configure(settings)
+        self._states.configure(settings.iceFailedTimeout)
 
     async def setLocalDescription(
         self, sessionDescription: aiortc.RTCSessionDescription | None = None
@@ -332,7 +490,8 @@ class RTCPeerConnection(Session):
                                    is closed, or the offer is rolled back meanwhile.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
-        async with self._operation() as operation:
+        check = functools.partial(self._assert_settable, "local", sessionDescription)
+        async with self._operation(check=check) as operation:
             while self._answering is not None:
                 # Its caller is to find it in its slot, and to send it first.
                 await operation.wait_for(self._answering)
@@ -340,19 +499,17 @@ class RTCPeerConnection(Session):
             if sessionDescription is None:
                 with operation.parts():
                     sessionDescription = await self._create_description()
+            self._log_description("setLocalDescription", sessionDescription)
+            state = self._next_state("local", sessionDescription.type)
             if sessionDescription.type == "rollback":
-                await self._roll_back("local")
+                self._created.clear()
+                self._session.roll_back(state)
                 return
-            with self._applying("local", sessionDescription, operation) as step:
-                try:
-                    await super().setLocalDescription(sessionDescription)
-                    # The base has described transports in all sections.
-                    rejection.reject(step.applied, step.rejected)
-                except Superseded:
-                    pass
-                finally:
-                    if self._answering is operation:
-                        self._answering = None
+            description = parse(sessionDescription, remote=False)
+            agreement = self._session.plan("local", description)
+            self._created.clear()
+            self._session.commit("local", description, agreement, state)
+            await self._gather(sessionDescription.type, operation)
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -364,11 +521,7 @@ class RTCPeerConnection(Session):
         each transport by itself, which the answer completes.
 
         An offer that meets ours rolls ours back first (webrtc-pc
-        #dom-peerconnection-setremotedescription). If it cannot be parsed, lacks m-lines
-        which have been negotiated, or has no valid ICE credentials or no DTLS
-        fingerprint, ours stands. If it fails later, ours has been rolled back all the
-        same: the signaling state is `stable`, and the `"negotiationneeded"` event is
-        fired again, if negotiation is needed.
+        #dom-peerconnection-setremotedescription). One that fails leaves ours as it was.
 
         An offer that comes in the place of another of the peer's, which has rolled that
         back, undoes what the other has done, without any event but those of tracks:
@@ -385,55 +538,123 @@ class RTCPeerConnection(Session):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        async with self._operation() as operation:
-            if sessionDescription.type == "rollback":
-                await self._roll_back("remote")
+        check = functools.partial(self._assert_settable, "remote", sessionDescription)
+        async with self._operation(check=check):
+            self._log_description("setRemoteDescription", sessionDescription)
+            type = sessionDescription.type
+            glare = type == "offer" and self.signalingState == "have-local-offer"
+            if glare:
+                state = "have-remote-offer"
+            else:
+                state = self._next_state("remote", type)
+            if type == "rollback":
+                self._created.clear()
+                self._session.roll_back(state)
                 return
-            if (
-                sessionDescription.type == "offer"
-                and self.signalingState == "have-local-offer"
-            ):
-                self._check_sections(parse(sessionDescription))
-                await self._roll_back("local")
-            with self._applying("remote", sessionDescription, operation) as step:
-                await super().setRemoteDescription(make_readable(sessionDescription))
-                self._complete_remote(step)
-            if step.replaced is not None:
-                await self._stop_undone(step.replaced)
+            description = parse(sessionDescription)
+            agreement = self._session.plan("remote", description)
+            if glare:
+                self._session.roll_back("stable")
+                # Handlers of its event may have changed what there is.
+                self._assert_open()
+                agreement = self._session.plan("remote", description)
+            self._created.clear()
+            self._session.commit("remote", description, agreement, state)
 
     # Private
 
     @asynccontextmanager
-    async def _operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
+    async def _operation(
+        self,
+        harmless: bool = False,
+        check: Callable[[], object] = lambda: None,
+        steady: bool = False,
+    ) -> AsyncIterator[Operation]:
         """
         Wait for the steps before.
 
         :param harmless: Whether it changes nothing.
+        :param check: Raises what the state has against it.
+        :param steady: Whether it changes no description and no signaling state.
         :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
         """
-        self._assert_open()
-        async with self._operations.operation(harmless) as operation:
+
+        def check_state() -> None:
             self._assert_open()
+            check()
+
+        # Also where other steps are before it: nothing opens a connection again.
+        self._assert_open()
+        async with self._operations.operation(
+            harmless, check_state, steady
+        ) as operation:
             yield operation
+
+    def _assert_addressed(self, candidate: aiortc.RTCIceCandidate | None) -> None:
+        check_addressed(candidate, self._slots.descriptions.remote)
+
+    def _assert_answering(self) -> None:
+        if self.signalingState not in ANSWERED:
+            raise InvalidStateError(
+                f'Cannot create answer in signaling state "{self.signalingState}"'
+            )
+
+    def _assert_offering(self) -> None:
+        if self.signalingState not in OFFERING:
+            raise InvalidStateError(
+                f'Cannot create offer in signaling state "{self.signalingState}"'
+            )
+
+    def _assert_settable(
+        self, side: str, description: aiortc.RTCSessionDescription | None
+    ) -> None:
+        """
+        Assert that the signaling state lets a description be set.
+        """
+        if description is None or (
+            # It rolls ours back first.
+            (side, description.type, self.signalingState)
+            == ("remote", "offer", "have-local-offer")
+        ):
+            return
+        self._next_state(side, description.type)
 
     def _assert_open(self) -> None:
         if self._closing is not None:
             raise InvalidStateError("RTCPeerConnection is closed")
 
     async def _create_description(self) -> aiortc.RTCSessionDescription:
-        if self.signalingState in ANSWERED:
-            return await self.createAnswer()
-        return await self.createOffer()
+        """
+        Create an offer or an answer, as needed, or return the last one if nothing has
+        changed since (webrtc-pc #dom-peerconnection-setlocaldescription).
+        """
+        answers = self.signalingState in ANSWERED
+        last = self._created.get("answer" if answers else "offer")
+        # Subclasses may create them in their own way, and not know about restarts.
+        create = self.createAnswer if answers else self.createOffer
+        self._repeats_restart = last is not None and last.restart
+        try:
+            new = await create()
+        finally:
+            self._repeats_restart = False
+        if last is None:
+            return new
+        local = credentials.credentials(self._slots.descriptions.local)
+        if last.still_says(new, {x for pair in local for x in pair if x is not None}):
+            return RTCSessionDescription(sdp=last.sdp, type=last.type)
+        # What the last one was asked for has not become the next one's.
+        return await create() if last.restart else new
 
     def _complete_offer(
         self, offer: SessionDescription, restart: bool
     ) -> aiortc.RTCSessionDescription:
         self._origin.stamp(offer)
-        set_bundle(offer, self._current_local, self._current_remote)
+        descriptions = self._slots.descriptions
+        set_bundle(offer, descriptions.current_local, descriptions.current_remote)
         if (
-            self._local_credentials_to_replace
-            or self._servers_changed()
-            or (restart and self._current_local is not None)
+            self._session.credentials_to_replace
+            or self._transports.servers_changed()
+            or (restart and descriptions.current_local is not None)
         ):
             fresh = create_credentials()
             for media in offer.media:
@@ -441,69 +662,173 @@ class RTCPeerConnection(Session):
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
         set_trickle(offer, self._trickling(offer))
-        self._reject_stopped(offer)
         return wrap(offer)
 
     def _describe_current(self, offer: SessionDescription) -> None:
         """
         Repeat the current credentials in an offer that replaces one with new ones.
         """
-        transports = self._transports_of_sections(offer)
-        for media, transport in zip(offer.media, transports, strict=True):
+        by_mid = self._transports.by_mid()
+        for media in offer.media:
+            transport = by_mid.get(media.rtp.muxId)
             if transport is not None and transport.restarting:
                 current = transport.local_parameters
                 gathered = transport.gathered_by(current.usernameFragment)
                 assert gathered is not None
                 describe_transport(media, current, *gathered)
 
-    def _set_numbers(
-        self,
-        offer: SessionDescription,
-        negotiated: dict[aiortc.RTCRtpTransceiver, _aiortc.NegotiatedMedia],
-    ) -> None:
-        """
-        Number codecs and header extensions as they have been negotiated.
-        """
-        old = {x.rtp.muxId for x in media_sections(self._current_remote)}
-        by_index = {_aiortc.mline_index(x): x for x in self.getTransceivers()}
-        numbers = self._numbers.copy()
-        for i, media in enumerate(offer.media):
-            transceiver = by_index.get(i)
-            if media.kind != "application" and transceiver is not None:
-                set_numbers(
-                    media,
-                    numbers,
-                    negotiated[transceiver] if media.rtp.muxId in old else None,
-                    keep_order=not _aiortc.has_preferred_codecs(transceiver),
-                )
+    def _fire_negotiation_needed(self) -> None:
+        self.emit("negotiationneeded")
 
-    def _reject_stopped(self, description: SessionDescription) -> None:
+    async def _gather(self, type: str, operation: Operation) -> None:
         """
-        Reject the m-sections of stopped transceivers (RFC 9429 section 5.2.2).
+        Gather the candidates of a local description, and wait for them, unless they are
+        told one by one.
         """
-        mids = {str(x.mid) for x in self.getTransceivers() if x.stopped}
-        agreed = self._current_local
-        if description.type == "answer":
-            mids |= rejection.rejected_mids(self._pending_remote)
-            agreed = self._pending_remote
-        # The others of a bundle could not do without its tag: browsers would begin
-        # another transport for them.
-        tag = bundle.bundled_mids(agreed)[:1]
-        for media in description.media:
-            if media.rtp.muxId in tag and media.rtp.muxId in mids:
-                media.direction = "inactive"
-        rejection.reject(description, mids.difference(tag))
+        trickle = self._transports.configuration.iceTrickle
+        if trickle and self.canTrickleIceCandidates is not False:
+            for transport in self._transports:
+                transport.begin_gathering()
+            self._states.update_gathering()
+            self._transports.start()
+            return
+        waiting = Waiting()
+        if type == "offer":
+            self._session.offers.append(waiting)
+        if not all(x.gathered for x in self._transports):
+            # A server that does not answer is not to hold back the peer's next offer.
+            if type != "offer":
+                self._answering = operation
+            operation.release()
+        for transport in self._transports:
+            transport.begin_gathering()
+        self._states.update_gathering()
+        gathering = self._tasks.create(self._gather_candidates(), "gather")
+        # Who waits may be cancelled; the description is in force.
+        try:
+            await asyncio.wait([gathering])
+        finally:
+            if waiting in self._session.offers:
+                self._session.offers.remove(waiting)
+            if self._answering is operation:
+                self._answering = None
+        self._assert_open()
+        gathering.result()
+        if waiting.rolled_back:
+            # Otherwise the caller would send what is in the slot now.
+            raise InvalidStateError(
+                "The offer was rolled back while its candidates were gathered"
+            )
+
+    async def _gather_candidates(self) -> None:
+        await asyncio.gather(*(x.iceGatherer.gather() for x in self._transports))
+        self._transports.start()
+
+    def _is_negotiation_needed(self) -> bool:
+        descriptions = self._slots.descriptions
+        local, remote = descriptions.current_local, descriptions.current_remote
+        # A stopped transceiver whose section is the BUNDLE-tag stays inactive.
+        tag = self._session.tag
+        return is_needed(
+            replace_credentials=bool(self._session.credentials_to_replace),
+            data_channels=self.sctp in self._session.own,
+            media=[
+                Medium(x.mid, "inactive")
+                if x.stopped and tag is not None and x.mid == tag
+                else Medium(x.mid, x.direction, x.stopped)
+                for x in self.getTransceivers()
+            ],
+            local=described(local),
+            remote=described(remote),
+        )
+
+    def _next_state(self, side: str, type: str) -> str:
+        """
+        Return the signaling state that a description leads to.
+
+        :raises InvalidStateError: if the present one forbids it.
+        """
+        state = next_state(self.signalingState, side, type)
+        if state is None:
+            raise InvalidStateError(
+                f'Cannot handle {type} in signaling state "{self.signalingState}"'
+            )
+        return state
 
     def _trickling(self, description: SessionDescription) -> list[bool]:
         """
         Return whether to say of each m-section that candidates are taken one by one.
         What has been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
         """
+        trickle = self._transports.configuration.iceTrickle
         trickling = []
-        transports = self._transports_of_sections(description)
-        for media, transport in zip(description.media, transports, strict=True):
+        by_username = {
+            x.iceGatherer.getLocalParameters().usernameFragment: x
+            for x in self._transports
+        }
+        by_mid = self._transports.by_mid()
+        for media in description.media:
             said = None
-            if transport is not None and media.ice is not None:
-                said = transport.trickles(media.ice.usernameFragment)
-            trickling.append(self._settings.iceTrickle if said is None else said)
+            username = media.ice.usernameFragment if media.ice is not None else None
+            transport = by_mid.get(media.rtp.muxId) or by_username.get(username)
+            if transport is not None:
+                said = transport.trickles(username)
+            trickling.append(trickle if said is None else said)
         return trickling
+
+    def _use_for(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpTransceiver:
+        """
+        Return a transceiver which sends a track from now on.
+        """
+        for transceiver in self.getTransceivers():
+            if (
+                transceiver.kind == track.kind
+                and transceiver.sender.track is None
+                and not transceiver.stopped
+            ):
+                _aiortc.set_track(transceiver.sender, track)
+                transceiver.direction = or_direction(transceiver.direction, "sendonly")
+                return transceiver
+        return super().addTransceiver(track)
+
+    # What aiortc and its emitter ask for
+
+    def _add_event_handler(
+        self, event: str, k: Callable[..., Any], v: Callable[..., Any]
+    ) -> None:
+        self._needed.look_again()
+        super()._add_event_handler(event, k, v)
+
+    def _add_endpoint(self, endpoint: Endpoint) -> None:
+        self._session.adopt(endpoint)
+
+    def _create_ice_transport(self) -> RTCIceTransport:
+        return self._transports.create()
+
+    def _derive_states(self) -> Callable[[], None]:
+        self._states.update_gathering()
+        return self._states.derive()
+
+    def _take_spare_data(self) -> aiortc.RTCSctpTransport | None:
+        return self._session.take_spare_data()
+
+    def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]:
+        """
+        Hold the chain for a track that has been replaced (webrtc-pc
+        #dom-rtcrtpsender-replacetrack).
+        """
+        # Who does not await it need not know: aiortc replaces it all the same.
+        if self._closing is not None:
+            error = InvalidStateError("RTCPeerConnection is closed")
+            return PlainOperation(error=error)
+        if any(x.sender is sender and x.stopped for x in self.getTransceivers()):
+            error = InvalidStateError("RTCRtpTransceiver is stopped")
+            return PlainOperation(error=error)
+        return self._operations.join()
+
+    def _transceiver_changed(self) -> None:
+        self._needed.update()
+
+    def _transceiver_stopped(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
+        self._session.dismiss(transceiver)
+        self._needed.update()

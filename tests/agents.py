@@ -39,9 +39,9 @@ async def accept_restart(transport: RTCIceTransport, answer: Signal) -> None:
     """
     Apply the answer to a restart which the transport offered.
     """
-    transport.describe_remote(answer.parameters)
+    transport.propose(remote=answer.parameters)
     await add_candidates(transport, answer)
-    transport.commit(answer.parameters)
+    transport.agree(answerer=False)
 
 
 async def add_candidates(transport: RTCIceTransport, signal: Signal) -> None:
@@ -53,10 +53,10 @@ async def answer_restart(transport: RTCIceTransport, offer: Signal) -> Signal:
     """
     Follow a restart which the peer offers, and return the answer.
     """
-    transport.begin(create_credentials(), offer.parameters)
+    transport.propose(create_credentials(), offer.parameters)
     await add_candidates(transport, offer)
     await transport.iceGatherer.gather()
-    transport.commit(answerer=True)
+    transport.agree(answerer=True)
     return described(transport)
 
 
@@ -102,7 +102,7 @@ async def connected_transports(
             await transport.iceGatherer.gather()
         for local, remote in ((alice, bob), (bob, alice)):
             signal = described(remote)
-            local.describe_remote(signal.parameters)
+            local.propose(remote=signal.parameters)
             await add_candidates(local, signal)
             await local.addRemoteCandidate(None)
         await asyncio.gather(
@@ -181,7 +181,7 @@ async def offer_restart(transport: RTCIceTransport) -> Signal:
     """
     Begin a restart, gather, and return the offer.
     """
-    transport.begin(create_credentials())
+    transport.propose(create_credentials())
     await transport.iceGatherer.gather()
     return described(transport)
 

@@ -18,11 +18,12 @@ from aiortc_restart import (
     RTCIceCandidate,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpTransceiver,
 )
 from aiortc_restart.negotiation import credentials
 from aiortc_restart.negotiation.needed import reverse
 
-from .calls import RETIREMENT, ROLLBACK, ice_transports, path
+from .calls import RETIREMENT, ROLLBACK, ice_transports, parsed, path
 from .network import Network
 from .utils import LIMIT, candidates, until
 
@@ -363,7 +364,7 @@ class Application:
     def _note(self, task: asyncio.Task[None]) -> None:
         self.cancellable.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            if not self.pc._is_closed:
+            if not self.pc._slots.closed:
                 self.errors.append(error)
 
     async def _receive(self, message: Message) -> None:
@@ -495,7 +496,8 @@ class Application:
             return False
         self._send(answer)
         # It may have not had all its candidates.
-        sections = self.pc._current_local.media if self.pc._current_local else []
+        current_local = parsed(self.pc).current_local
+        sections = current_local.media if current_local is not None else []
         await until(
             lambda: (
                 all(x.ice_candidates_complete for x in sections if x.port)
@@ -602,7 +604,7 @@ class Call:
             assert now[end].isdisjoint(ours)
             assert now[1 - end].isdisjoint(theirs)
         for name, pc in (("alice", one), ("bob", other)):
-            assert self.network.sockets(name) == len(pc._transports)
+            assert self.network.sockets(name) == len([*pc._transports])
 
     def check_sound(self) -> None:
         """
@@ -615,7 +617,7 @@ class Call:
             transceivers = end.pc.getTransceivers()
             mids = [x.mid for x in transceivers if x.mid]
             assert len(set(mids)) == len(mids)
-            assert len(end.pc._made_transports) <= 2 * len(transceivers) + 2
+            assert len(end.pc._transports.made) <= 2 * len(transceivers) + 2
             for transport in end.pc._transports:
                 assert len(transport.generations) <= MAX_GENERATIONS
 
@@ -680,7 +682,7 @@ class Call:
         pc, other = self.ends[end].pc, self.ends[1 - end].pc
         pc.restartIce()
         if pc.localDescription is not None:
-            old = set(pc._local_credentials_to_replace), local_credentials(other)
+            old = set(pc._session.credentials_to_replace), local_credentials(other)
             self._restarts.append((end, *old))
 
 
@@ -689,10 +691,16 @@ def check_slots(pc: RTCPeerConnection) -> None:
     Check that the descriptions are those which belong to the signaling state.
     """
     # Not as text, which takes its time and is looked at after each step.
-    current = (pc._current_local, pc._current_remote)
+    current = (
+        parsed(pc).current_local,
+        parsed(pc).current_remote,
+    )
     types = tuple(x.type if x is not None else None for x in current)
     assert types in [(None, None), ("offer", "answer"), ("answer", "offer")]
-    pending = (pc._pending_local, pc._pending_remote)
+    pending = (
+        parsed(pc).pending_local,
+        parsed(pc).pending_remote,
+    )
     assert (
         tuple(x.type if x is not None else None for x in pending)
         == {
@@ -708,7 +716,7 @@ def local_credentials(pc: RTCPeerConnection) -> Credentials:
     """
     Return the ICE credentials in the current local description.
     """
-    return credentials.credentials([pc._current_local])
+    return credentials.credentials([parsed(pc).current_local])
 
 
 def check_agreed(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
@@ -718,7 +726,7 @@ def check_agreed(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
     for pc in (one, other):
         assert pc.signalingState == "stable"
         assert not pc._needed._needed
-        assert not pc._local_credentials_to_replace
+        assert not pc._session.credentials_to_replace
         check_slots(pc)
     local, remote = one.currentLocalDescription, other.currentLocalDescription
     assert local is not None and remote is not None
@@ -727,10 +735,19 @@ def check_agreed(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
     assert origin(remote) == origin(one.currentRemoteDescription)
 
     ours, theirs = (
-        # A transceiver which was stopped in time has never been negotiated.
-        {x.mid: x for x in pc.getTransceivers() if x.mid or not x.stopped}
+        # Of a section which is rejected nothing is agreed.
+        {
+            x.mid: x.endpoint
+            for x in pc._session.agreement
+            if isinstance(x.endpoint, RTCRtpTransceiver) and not x.rejected
+        }
         for pc in (one, other)
     )
+    for pc, agreed in ((one, ours), (other, theirs)):
+        assert not {x for x in pc.getTransceivers() if not x.stopped} - {
+            *agreed.values()
+        }
+        assert all(x.mid == mid for mid, x in agreed.items())
     assert ours.keys() == theirs.keys()
     for mid, transceiver in ours.items():
         assert transceiver.kind == theirs[mid].kind
@@ -754,7 +771,7 @@ def check_connected(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
         assert pc.iceConnectionState == "completed"
         assert pc.iceGatheringState == "complete"
         transports = ice_transports(pc)
-        assert len(transports) == len(pc._transports) == len(pc._made_transports)
+        assert len(transports) == len([*pc._transports]) == len(pc._transports.made)
         for transport in transports:
             assert [x.local for x in transport.generations] == [
                 transport.local_parameters

@@ -13,6 +13,7 @@ from aiortc import RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from aiortc_restart import RTCConfiguration, RTCIceTransport, RTCPeerConnection
+from aiortc_restart._aiortc import Descriptions
 
 from .network import Network
 from .utils import Pair, credentials, negotiate, until
@@ -41,14 +42,28 @@ def ice_transports(pc: aiortc.RTCPeerConnection) -> list[RTCIceTransport]:
     Return the transports, in the order of the transceivers, the data channels' last.
     """
     transports: list[Any] = [
-        # One which was stopped before it had an m-section needs none.
+        # One which was stopped may have none any more.
         x.receiver.transport.transport
         for x in pc.getTransceivers()
-        if x.mid is not None or not x.stopped
+        if x.receiver.transport in slot(pc, "dtlsTransports")
     ]
     if pc.sctp is not None:
         transports.append(pc.sctp.transport.transport)
     return list(dict.fromkeys(transports))
+
+
+def slot(pc: aiortc.RTCPeerConnection, name: str) -> Any:
+    """
+    Return one of aiortc's slots of a connection, of either class.
+    """
+    return getattr(pc, f"_RTCPeerConnection__{name}")
+
+
+def parsed(pc: RTCPeerConnection) -> Descriptions:
+    """
+    Return the descriptions of a connection, not as text.
+    """
+    return pc._slots.descriptions
 
 
 def path(transport: RTCIceTransport) -> tuple[str, str]:

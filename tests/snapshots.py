@@ -10,7 +10,7 @@ import aiortc
 
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
 
-from .calls import ice_transports
+from .calls import ice_transports, slot
 
 EVENTS = (
     "connectionstatechange",
@@ -94,7 +94,7 @@ def snapshot(pc: RTCPeerConnection) -> dict[str, Any]:
     Return all that a description may change. Objects are told apart by their identity.
     """
     internals: dict[str, Any] = {
-        name: getattr(pc, f"_RTCPeerConnection__{name}")
+        name: slot(pc, name)
         for name in ("remoteDtls", "remoteIce", "seenMids", "sctpRemotePort")
     }
     return {
@@ -106,16 +106,17 @@ def snapshot(pc: RTCPeerConnection) -> dict[str, Any]:
         "transceivers": [_transceiver(x) for x in pc.getTransceivers()],
         "sctp": _sctp(pc),
         "transports": [_transport(x) for x in _ordered(pc)],
-        "codecs": dict(pc._numbers._codecs),
-        "extensions": dict(pc._numbers._extensions),
-        "credentials to replace": set(pc._local_credentials_to_replace),
+        "codecs": dict(pc._session.agreement.numbers._codecs),
+        "extensions": dict(pc._session.agreement.numbers._extensions),
+        "credentials to replace": set(pc._session.credentials_to_replace),
         "remote DTLS": {id(k): repr(v) for k, v in internals["remoteDtls"].items()},
         "remote ICE": {id(k): repr(v) for k, v in internals["remoteIce"].items()},
         "mids": set(internals["seenMids"]),
         "SCTP port": internals["sctpRemotePort"],
-        "last stable state": id(pc._stable) if pc._stable is not None else None,
-        "held": [x.held for x in pc._transports],
-        "made": {id(x) for x in pc._made_transports},
+        "last stable state": id(pc._session.stable)
+        if pc._session.stable is not None
+        else None,
+        "made": {id(x) for x in pc._transports.made},
     }
 
 
@@ -138,13 +139,13 @@ def size(pc: RTCPeerConnection) -> tuple[int, ...]:
     Return how much of each kind a connection holds, none of which may grow.
     """
     return (
-        len(pc._made_transports),
-        len(pc._origins),
-        len(pc._own),
+        len(pc._transports.made),
+        len(pc._transports.origins),
+        len(pc._session.own),
         len(pc.getTransceivers()),
-        len(pc._numbers._codecs),
-        len(pc._numbers._extensions),
-        len(pc._ice_transports),
+        len(pc._session.agreement.numbers._codecs),
+        len(pc._session.agreement.numbers._extensions),
+        len({x.transport for x in pc._slots.dtls_transports}),
         len(pc._tasks),
         len(snapshot(pc)["mids"]),
         sum(len(x.generations) for x in ice_transports(pc)),
@@ -152,16 +153,19 @@ def size(pc: RTCPeerConnection) -> tuple[int, ...]:
 
 
 def _ordered(pc: RTCPeerConnection) -> list[aiortc.RTCDtlsTransport]:
-    # One which was stopped and has no m-section needs none.
+    # One which was stopped may have none any more.
+    transports = pc._slots.dtls_transports
     used = [
         x.receiver.transport
         for x in pc.getTransceivers()
-        if x.mid is not None or not x.stopped
+        if x.receiver.transport in transports
     ]
     if pc.sctp is not None:
         used.append(pc.sctp.transport)
-    assert {*used} == pc._dtls_transports
-    assert {x.transport for x in used} == pc._ice_transports
+    assert {*used} == pc._slots.dtls_transports
+    assert {x.transport for x in used} == {
+        x.transport for x in pc._slots.dtls_transports
+    }
     return list(dict.fromkeys(used))
 
 
@@ -172,7 +176,7 @@ def _sctp(pc: RTCPeerConnection) -> dict[str, Any] | None:
     return {
         "id": id(sctp),
         "mid": sctp.mid,
-        "index": pc._sctp_mline_index,
+        "index": slot(pc, "sctp_mline_index"),
         "bundled": sctp._bundled,
         "transport": id(sctp.transport),
     }

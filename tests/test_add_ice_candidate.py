@@ -27,6 +27,7 @@ from .calls import (
     ice_transport,
     ice_transports,
     offered,
+    parsed,
     peers,
     restart,
     switched,
@@ -150,8 +151,8 @@ async def test_mid_decides(network: Network) -> None:
         await pair.answerer.addIceCandidate(candidate(1, mid="1", index=0))
         audio, data = ice_transports(pair.answerer)
         assert (known(audio), known(data)) == ([], [1])
-        assert shown(pair.answerer._pending_remote, 0) == []
-        assert shown(pair.answerer._pending_remote, 1) == [1]
+        assert shown(parsed(pair.answerer).pending_remote, 0) == []
+        assert shown(parsed(pair.answerer).pending_remote, 1) == [1]
 
 
 async def test_stopped(network: Network) -> None:
@@ -166,7 +167,7 @@ async def test_stopped(network: Network) -> None:
             await pair.answerer.addIceCandidate(x)
         audio, data = ice_transports(pair.answerer)
         assert known(audio) == known(data) == []
-        assert shown(pair.answerer._pending_remote) == []
+        assert shown(parsed(pair.answerer).pending_remote) == []
         await pair.answerer.addIceCandidate(candidate(2, mid="1"))
         assert known(data) == [2]
 
@@ -192,13 +193,13 @@ async def test_bundled_section(network: Network) -> None:
         _, new = await offer_restart(pair)
         await pair.answerer.addIceCandidate(candidate(1, new, mid="1"))
         await pair.answerer.addIceCandidate(end(new, mid="1"))
-        assert shown(pair.answerer._pending_remote, 1) == [1]
-        assert said(pair.answerer._pending_remote, 1).ice_candidates_complete
+        assert shown(parsed(pair.answerer).pending_remote, 1) == [1]
+        assert said(parsed(pair.answerer).pending_remote, 1).ice_candidates_complete
         transport = ice_transport(pair.answerer)
         assert known(transport) == []
         await pair.answerer.addIceCandidate(candidate(2, new))
         assert known(transport) == [2]
-        assert not said(pair.answerer._pending_remote).ice_candidates_complete
+        assert not said(parsed(pair.answerer).pending_remote).ice_candidates_complete
 
 
 async def test_bundled_section_without_credentials(network: Network) -> None:
@@ -217,9 +218,9 @@ async def test_bundled_section_without_credentials(network: Network) -> None:
             )
         )
         await pair.answerer.addIceCandidate(candidate(1, ufrag_of(offer), mid="1"))
-        assert 1 in shown(pair.answerer._pending_remote, 1)
+        assert 1 in shown(parsed(pair.answerer).pending_remote, 1)
         await pair.answerer.addIceCandidate(candidate(2, "unknown", mid="1"))
-        assert 2 not in shown(pair.answerer._pending_remote, 1)
+        assert 2 not in shown(parsed(pair.answerer).pending_remote, 1)
 
 
 # The generation
@@ -244,8 +245,8 @@ async def test_recorded_while_unanswered(network: Network, named: str) -> None:
 
         await answerer.addIceCandidate(candidate(1, username))
         is_current = named == "current"
-        assert (1 in shown(answerer._current_remote)) == is_current
-        assert (1 in shown(answerer._pending_remote)) != is_current
+        assert (1 in shown(parsed(answerer).current_remote)) == is_current
+        assert (1 in shown(parsed(answerer).pending_remote)) != is_current
         transport = ice_transport(answerer)
         assert (1 in known(transport, 0)) == is_current
         assert (1 in known(transport, 1)) != is_current
@@ -253,7 +254,7 @@ async def test_recorded_while_unanswered(network: Network, named: str) -> None:
         # When the restart is in force, the old description is gone.
         await answerer.setLocalDescription()
         await offerer.setRemoteDescription(answerer.localDescription)
-        assert (1 in shown(answerer._current_remote)) != is_current
+        assert (1 in shown(parsed(answerer).current_remote)) != is_current
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -269,8 +270,8 @@ async def test_recorded_in_both(network: Network, named: bool) -> None:
         offer = await offered(offerer)
         await answerer.setRemoteDescription(without_candidates(offer))
         await answerer.addIceCandidate(candidate(1, ufrag_of(offer) if named else None))
-        assert shown(answerer._current_remote) == [1]
-        assert shown(answerer._pending_remote) == [1]
+        assert shown(parsed(answerer).current_remote) == [1]
+        assert shown(parsed(answerer).pending_remote) == [1]
 
 
 async def test_generation_of_another_section(network: Network) -> None:
@@ -302,7 +303,7 @@ async def test_end_of_a_section(network: Network) -> None:
         _, new = await offer_restart(pair)
         await pair.answerer.addIceCandidate(candidate(1, new))
         await pair.answerer.addIceCandidate(end(new))
-        remote = pair.answerer._pending_remote
+        remote = parsed(pair.answerer).pending_remote
         ends = [said(remote, x).ice_candidates_complete for x in (0, 1)]
         assert ends == [True, False]
         await pair.answerer.addIceCandidate(candidate(2, new))
@@ -333,8 +334,8 @@ async def test_end_of_the_old_generation(network: Network) -> None:
     async with connected_pair(network) as pair:
         old, new = await offer_restart(pair)
         await pair.answerer.addIceCandidate(end(old))
-        assert said(pair.answerer._current_remote).ice_candidates_complete
-        assert not said(pair.answerer._pending_remote).ice_candidates_complete
+        assert said(parsed(pair.answerer).current_remote).ice_candidates_complete
+        assert not said(parsed(pair.answerer).pending_remote).ice_candidates_complete
         await pair.answerer.addIceCandidate(candidate(1, new))
         assert known(ice_transport(pair.answerer)) == [1]
 
@@ -366,7 +367,9 @@ async def test_end_without_generation(
         if answered:
             await pair.answerer.setLocalDescription()
         await pair.answerer.addIceCandidate(message)
-        remote = pair.answerer._pending_remote or pair.answerer._current_remote
+        remote = (
+            parsed(pair.answerer).pending_remote or parsed(pair.answerer).current_remote
+        )
         assert not said(remote).ice_candidates_complete
         await pair.answerer.addIceCandidate(candidate(1, new))
         assert 1 in shown(remote)
@@ -382,7 +385,7 @@ async def test_end_of_all(network: Network) -> None:
         offerer.createDataChannel("test")
         await answerer.setRemoteDescription(without_candidates(await offered(offerer)))
         await answerer.addIceCandidate(None)
-        remote = answerer._pending_remote
+        remote = parsed(answerer).pending_remote
         assert remote is not None
         assert [x.ice_candidates_complete for x in remote.media] == [True, True]
         for mid in "01":
@@ -515,7 +518,9 @@ async def test_slow_name(
         await asyncio.sleep(0)
         # Whatever comes next in the chain sees it.
         await asyncio.wait_for(pair.answerer.addIceCandidate(candidate(2, new)), 0.1)
-        remote = pair.answerer._pending_remote or pair.answerer._current_remote
+        remote = (
+            parsed(pair.answerer).pending_remote or parsed(pair.answerer).current_remote
+        )
         assert {1, 2} <= set(shown(remote))
         if moment == "pending":
             await asyncio.wait_for(pair.answerer.setLocalDescription(), 5)

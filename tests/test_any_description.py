@@ -7,11 +7,11 @@ import re
 
 import pytest
 from aiortc.exceptions import OperationError
-from aiortc.sdp import SessionDescription
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aiortc_restart import RTCPeerConnection, RTCSessionDescription
+from aiortc_restart.negotiation import text
 
 from .calls import ROLLBACK, answered, edited, offered, peers, switched
 from .network import Network, run
@@ -80,7 +80,7 @@ def check_shown(pc: RTCPeerConnection) -> None:
     for name in SLOTS:
         description = getattr(pc, name)
         if description is not None:
-            SessionDescription.parse(description.sdp)
+            text.parse(description)
 
 
 async def take(network: Network, edits: Edits) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiortc
 import pytest
 from aiortc import RTCSessionDescription
-from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.exceptions import InvalidStateError
 
 from aiortc_restart import RTCPeerConnection
 
@@ -36,7 +36,7 @@ from .utils import (
 
 OTHER = {"ufrag": "otherufrag", "pwd": "otherpasswordotherpassword"}
 
-CODECS = r"opus/48000/2|G722/8000|PCM[AU]/8000"
+WITHOUT_MUX = ("^a=rtcp-mux\r\n", "")
 
 
 def add_media(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None:
@@ -189,14 +189,17 @@ async def test_answer_partly_changed(network: Network) -> None:
 OUTSIDE_OF_THE_GRAMMAR = [
     {"ufrag": "abc"},
     {"ufrag": 257 * "a"},
-    {"ufrag": "abc-defg"},
+    {"ufrag": "abc!defg"},
     {"ufrag": "abcd efgh"},
     {"ufrag": "abcdéfgh"},
     {"pwd": 21 * "a"},
     {"pwd": 257 * "a"},
-    {"pwd": 22 * "a" + "="},
+    {"pwd": 22 * "a" + "!"},
     {"pwd": 22 * "a" + "²"},
 ]
+OURS_ONLY = [{"ufrag": "abc-defg"}, {"pwd": 22 * "a" + "="}]
+"What browsers take all the same."
+
 Apply = Callable[[RTCSessionDescription], Awaitable[None]]
 
 FIELDS = {"ufrag": "username fragment", "pwd": "password"}
@@ -224,7 +227,8 @@ async def test_grammar(network: Network, kind: str, type: str) -> None:
             pc, apply = pair.offerer, pair.offerer.setRemoteDescription
         history = states(pc)
         generations = ice_transport(pc).generations
-        for values in OUTSIDE_OF_THE_GRAMMAR:
+        refused = OUTSIDE_OF_THE_GRAMMAR + (OURS_ONLY if kind == "local" else [])
+        for values in refused:
             for name in values:
                 with pytest.raises(
                     ValueError, match=f'ICE {FIELDS[name]} of media section "0" must'
@@ -311,10 +315,8 @@ async def test_offer_half_applied(network: Network) -> None:
     ):
         old = credentials(pair.answerer.localDescription)
         offer = await offered(pair.offerer, iceRestart=True)
-        with pytest.raises(OperationError):
-            await pair.answerer.setRemoteDescription(
-                edited(offer, CODECS, "unknown/8000")
-            )
+        with pytest.raises(ValueError, match="RTCP mux"):
+            await pair.answerer.setRemoteDescription(edited(offer, *WITHOUT_MUX))
         assert pair.answerer.signalingState == "stable"
         assert not ice_transport(pair.answerer).restarting
         assert credentials(await pair.answerer.createOffer()) == old
@@ -331,8 +333,8 @@ async def test_offer_half_applied_while_pending(
         plain = await pair.offerer.createOffer()
         first = await offered(pair.offerer, iceRestart=True)
         await pair.answerer.setRemoteDescription(first)
-        second = edited(plain, CODECS, "unknown/8000")
-        with pytest.raises(OperationError):
+        second = edited(plain, *WITHOUT_MUX)
+        with pytest.raises(ValueError, match="RTCP mux"):
             await pair.answerer.setRemoteDescription(
                 sdp_edit(second, **OTHER) if restarts else second
             )

@@ -280,50 +280,6 @@ def test_set_bundled_mids() -> None:
     assert both.group == description(("LS", ["a", "b"])).group
 
 
-def test_share_tag_section() -> None:
-    """
-    All sections of the group get what the tag section says, until they get it back.
-    """
-    shared = SessionDescription.parse(BUNDLED)
-    before = str(shared)
-    restore = bundle.share_tag_section(shared)
-    tag, other, apart = shared.media
-    assert tag.ice == other.ice != apart.ice
-    assert tag.ice_candidates == other.ice_candidates != apart.ice_candidates
-    restore()
-    assert str(shared) == before
-
-
-def test_share_tag_section_none() -> None:
-    """
-    No group, or one of sections which do not exist, changes nothing.
-    """
-    for group in ("", "a=group:BUNDLE 7 8\r\n"):
-        shared = SessionDescription.parse(
-            BUNDLED.replace("a=group:BUNDLE a b 7\r\n", group)
-        )
-        before = str(shared)
-        restore = bundle.share_tag_section(shared)
-        assert str(shared) == before
-        restore()
-        assert str(shared) == before
-
-
-def test_share_tag_section_unknown() -> None:
-    """
-    A tag without a section is passed over, until the description says it again.
-    """
-    shared = SessionDescription.parse(
-        BUNDLED.replace("a=group:BUNDLE a b 7\r\n", "a=group:BUNDLE 7 a b\r\n")
-    )
-    before = str(shared)
-    restore = bundle.share_tag_section(shared)
-    assert bundle.bundled_mids(shared) == ["a", "b"]
-    assert shared.media[0].ice == shared.media[1].ice
-    restore()
-    assert str(shared) == before
-
-
 async def test_max_bundle_owner(network: Network) -> None:
     """
     With `max-bundle` the BUNDLE-tag need not be that which made the transport.
@@ -348,7 +304,7 @@ async def test_max_bundle_owner(network: Network) -> None:
             await negotiate(*reversed(both))
             await pair.exchange()
         for pc in both:
-            assert len(pc._made_transports) == len(pc._dtls_transports) == 1
+            assert len(pc._transports.made) == len(pc._slots.dtls_transports) == 1
 
 
 async def test_bundled_later(network: Network) -> None:
@@ -367,7 +323,7 @@ async def test_bundled_later(network: Network) -> None:
         await answerer.setRemoteDescription(ROLLBACK)
         await asyncio.sleep(SETTLING)
         for pc in (offerer, answerer):
-            assert [x.state for x in pc._dtls_transports] == 2 * ["connected"]
+            assert [x.state for x in pc._slots.dtls_transports] == 2 * ["connected"]
 
 
 async def test_owner_stopped_before_it_was_offered(network: Network) -> None:

@@ -97,7 +97,7 @@ async def test_call() -> None:
         both = [pair.offerer, pair.answerer]
         await flowing(*both)
         before = [inside(x) for x in both]
-        associations = [x._dtls_transports.copy() for x in both]
+        associations = [x._slots.dtls_transports.copy() for x in both]
         async with messages(pair) as streams:
             await asyncio.sleep(0.2)
             for _ in range(3):
@@ -108,7 +108,7 @@ async def test_call() -> None:
         assert all(x.sent > 100 for x in streams)
         both = [pair.offerer, pair.answerer]
         assert [inside(x) for x in both] == before
-        assert [x._dtls_transports for x in both] == associations
+        assert [x._slots.dtls_transports for x in both] == associations
         for pc in both:
             assert [await packets_lost(x) for x in pc.getReceivers()] == [0, 0]
             assert {x.track.readyState for x in pc.getReceivers()} == {"live"}

@@ -5,21 +5,21 @@ next good one works.
 
 import asyncio
 import functools
+import inspect
+import itertools
+import sys
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-import aiortc.rtcpeerconnection
+import aiortc
 import pytest
 
-from aiortc_restart import (
-    RTCBundlePolicy,
-    RTCConfiguration,
-    RTCPeerConnection,
-    RTCRtpReceiver,
-    RTCSctpTransport,
-)
-from aiortc_restart._aiortc import RTCRtpTransceiver
+import aiortc_restart
+from aiortc_restart import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection
+from aiortc_restart.session import Session
 
 from .calls import (
     ROLLBACK,
@@ -38,30 +38,19 @@ from .utils import negotiate
 
 Peers = tuple[RTCPeerConnection, RTCPeerConnection]
 
-BASE = aiortc.rtcpeerconnection
+PACKAGE = str(Path(aiortc_restart.__file__).parent)
+BASE = str(Path(aiortc.__file__).parent)
+
+MADE = {
+    "find_common_codecs",
+    "find_common_header_extensions",
+    "_make_transceiver",
+    "_make_data",
+    "check_transport",
+}
+"Functions without which no offer of the peer's is planned."
 
 POLICIES = [RTCBundlePolicy.BALANCED, RTCBundlePolicy.MAX_BUNDLE]
-
-# Where a remote description may fail, in the order in which aiortc gets there.
-REMOTE = [
-    (RTCPeerConnection, "_apply_remote_credentials"),
-    (BASE, "find_common_codecs"),
-    (BASE, "find_common_header_extensions"),
-    (BASE, "RTCRtpTransceiver"),
-    (BASE, "RemoteStreamTrack"),
-    (BASE, "RTCSctpTransport"),
-    (RTCRtpReceiver, "setTransport"),
-    (RTCSctpTransport, "setTransport"),
-    (BASE, "add_remote_candidates"),
-    (RTCPeerConnection, "_join_bundle"),
-]
-
-# Where a local one may, before it is in force.
-LOCAL = [
-    (RTCPeerConnection, "_apply_local_credentials"),
-    (RTCRtpTransceiver, "_set_mid"),
-    (RTCRtpTransceiver, "_setCurrentDirection"),
-]
 
 
 class Failure(Exception):
@@ -70,65 +59,85 @@ class Failure(Exception):
     """
 
 
-class Unreached(Exception):
-    """
-    What is injected behind it.
-    """
+def is_ours(frame: types.FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(PACKAGE)
 
 
-def failing(
-    pc: RTCPeerConnection, real: Callable[..., Any], count: int
-) -> Callable[..., Any]:
+async def fail_at(
+    call: int, pc: RTCPeerConnection, apply: Callable[[], Awaitable[None]]
+) -> str | None:
     """
-    Return a function which, when it is called for the given time while a description
-    is applied, fails after having done its work.
+    Have the given call fail of those which planning makes, of functions of ours and of
+    aiortc's alike, and return the function which failed, or `None` if there are fewer.
     """
     calls = 0
+    failed: str | None = None
+    planning = False
 
-    def fail(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += pc._step is not None
-        result = real(*args, **kwargs)
-        if calls == count and pc._step is not None:
-            if asyncio.iscoroutine(result):
-                return fail_later(result)
+    def trace(frame: types.FrameType, event: str, argument: object) -> None:
+        nonlocal calls, failed
+        caller = frame.f_back
+        # What runs meanwhile in other tasks is not planning.
+        if caller is None or not planning or not is_ours(caller):
+            return
+        # What Python's garbage collection calls is not planning either.
+        if not frame.f_code.co_filename.startswith((PACKAGE, BASE)):
+            return
+        # Each step of a generator, and its end, would be a call of its own.
+        if frame.f_code.co_flags & inspect.CO_GENERATOR:
+            return
+        calls += 1
+        if calls == call:
+            failed = frame.f_code.co_name
             raise Failure
-        return result
 
-    async def fail_later(coro: Awaitable[Any]) -> None:
-        await coro
-        raise Failure
+    def plan(self: Session, *args: Any) -> Any:
+        nonlocal planning
+        planning = True
+        previous = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            return real(self, *args)
+        finally:
+            sys.settrace(previous)
+            planning = False
 
-    return fail
+    real = Session.plan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "plan", plan)
+        patch.setattr(Session, "commit", unreached)
+        with pytest.raises((Failure, Unreached)):
+            await apply()
+    return failed
+
+
+def unreached(*args: object) -> None:
+    raise Unreached
+
+
+class Unreached(Exception):
+    """
+    What is raised in the place of the commit, when planning is over.
+    """
 
 
 async def fail_everywhere(
-    pc: RTCPeerConnection,
-    steps: list[tuple[Any, str]],
-    apply: Callable[[], Awaitable[None]],
-    monkeypatch: pytest.MonkeyPatch,
+    pc: RTCPeerConnection, apply: Callable[[], Awaitable[None]]
 ) -> set[str]:
     """
-    Have a description fail in each step, as often as it comes there, assert that
-    nothing changes, and return the steps to which it comes.
+    Have a description fail at each call that planning makes, assert that nothing
+    changes, and return the names of the functions which failed.
     """
-
-    def fail_last(*args: object) -> None:
-        raise Unreached
-
-    came_to = set()
-    for target, name in steps:
-        for count in range(1, 100):
-            with nothing_changes(pc), monkeypatch.context() as patch:
-                patch.setattr(target, name, failing(pc, getattr(target, name), count))
-                patch.setattr(RTCPeerConnection, "_put_in_force", fail_last)
-                with pytest.raises((Failure, Unreached)) as info:
-                    await apply()
+    failed: set[str] = set()
+    for call in itertools.count(1):
+        with nothing_changes(pc):
+            name = await fail_at(call, pc, apply)
+            if call % 20 == 1:
                 await asyncio.sleep(0.1)
-            if info.type is Unreached:
-                break
-            came_to.add(name)
-    return came_to
+        if name is None:
+            return failed
+        failed.add(name)
+    raise AssertionError
 
 
 @asynccontextmanager
@@ -170,7 +179,6 @@ async def works(offerer: RTCPeerConnection, answerer: RTCPeerConnection) -> None
 @pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
 async def test_remote_offer(
     network: Network,
-    monkeypatch: pytest.MonkeyPatch,
     policy: RTCBundlePolicy,
     connected: bool,
     restarts: bool,
@@ -180,10 +188,8 @@ async def test_remote_offer(
     """
     async with prepared(network, policy, connected) as (offerer, pc):
         offer = await offered(offerer, iceRestart=restarts)
-        came_to = await fail_everywhere(
-            pc, REMOTE, lambda: pc.setRemoteDescription(offer), monkeypatch
-        )
-        assert came_to >= {name for _, name in REMOTE} - {"setTransport"}
+        came_to = await fail_everywhere(pc, lambda: pc.setRemoteDescription(offer))
+        assert came_to >= MADE
         await offerer.setRemoteDescription(await answered(pc, offer))
         await works(offerer, pc)
 
@@ -193,7 +199,6 @@ async def test_remote_offer(
 @pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
 async def test_remote_offer_instead(
     network: Network,
-    monkeypatch: pytest.MonkeyPatch,
     policy: RTCBundlePolicy,
     connected: bool,
     restarts: bool,
@@ -214,11 +219,9 @@ async def test_remote_offer_instead(
             offer = await offered(offerer, iceRestart=restarts)
             came_to = await fail_everywhere(
                 pc,
-                REMOTE,
                 functools.partial(pc.setRemoteDescription, offer),
-                monkeypatch,
             )
-            assert came_to >= {"find_common_codecs", "add_remote_candidates"}
+            assert came_to >= {"find_common_codecs", "validate"}
             await offerer.setLocalDescription(ROLLBACK)
         await pc.setLocalDescription()
         await offerer.setRemoteDescription(pc.localDescription)
@@ -230,7 +233,6 @@ async def test_remote_offer_instead(
 @pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
 async def test_remote_answer(
     network: Network,
-    monkeypatch: pytest.MonkeyPatch,
     policy: RTCBundlePolicy,
     connected: bool,
     restarts: bool,
@@ -245,9 +247,9 @@ async def test_remote_answer(
         answer = await answered(answerer, offer)
         for bad in (answer, provisional(answer)):
             came_to = await fail_everywhere(
-                pc, REMOTE, functools.partial(pc.setRemoteDescription, bad), monkeypatch
+                pc, functools.partial(pc.setRemoteDescription, bad)
             )
-            assert came_to >= {"find_common_codecs", "add_remote_candidates"}
+            assert came_to >= {"find_common_codecs", "validate"}
         assert pc.localDescription == offer
         assert network.sockets("alice") == sockets
         await pc.setRemoteDescription(answer)
@@ -258,7 +260,6 @@ async def test_remote_answer(
 @pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
 async def test_local_offer(
     network: Network,
-    monkeypatch: pytest.MonkeyPatch,
     connected: bool,
     restarts: bool,
 ) -> None:
@@ -270,10 +271,8 @@ async def test_local_offer(
         pc, answerer = both
         offer = await pc.createOffer(iceRestart=restarts)
         for _ in range(2):
-            came_to = await fail_everywhere(
-                pc, LOCAL, lambda: pc.setLocalDescription(offer), monkeypatch
-            )
-            assert came_to == {"_apply_local_credentials", "_set_mid"}
+            came_to = await fail_everywhere(pc, lambda: pc.setLocalDescription(offer))
+            assert came_to >= {"local_offer", "check_transport"}
             await offered(pc, iceRestart=not restarts)
         await pc.setLocalDescription(offer)
         answer = await answered(answerer, pc.localDescription)
@@ -285,7 +284,6 @@ async def test_local_offer(
 @pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
 async def test_local_answer(
     network: Network,
-    monkeypatch: pytest.MonkeyPatch,
     connected: bool,
     restarts: bool,
 ) -> None:
@@ -299,9 +297,9 @@ async def test_local_answer(
         answer = await pc.createAnswer()
         for bad in (answer, provisional(answer)):
             came_to = await fail_everywhere(
-                pc, LOCAL, functools.partial(pc.setLocalDescription, bad), monkeypatch
+                pc, functools.partial(pc.setLocalDescription, bad)
             )
-            assert came_to == {name for _, name in LOCAL}
+            assert came_to >= {"local_answer", "_check_restart"}
         await pc.setLocalDescription(answer)
         await offerer.setRemoteDescription(pc.localDescription)
         await works(offerer, pc)

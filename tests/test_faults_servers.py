@@ -270,7 +270,7 @@ async def test_restart_while_a_name_is_resolved(network: Network) -> None:
         loop = asyncio.get_running_loop()
         with mock.patch.object(loop, "getaddrinfo", getaddrinfo):
             await restart_without_waiting(pair.offerer, pair.answerer)
-            assert asked.is_set()
+            await asyncio.wait_for(asked.wait(), 1)
             assert network.now - began < 1
             await until(lambda: found.errors != [])
             assert network.now - began < ANSWER_TIME + 0.1

@@ -67,13 +67,13 @@ async def test_checks_of_mixed_generations(network: Network, moment: str) -> Non
     async with connected_transports(network) as (alice, bob):
         old, peer = active(bob), active(alice)
         offer = await offer_restart(alice)
-        bob.begin(RTCIceParameters("bobs", "p" * 24), offer.parameters)
+        bob.propose(RTCIceParameters("bobs", "p" * 24), offer.parameters)
         await bob.iceGatherer.gather()
         new = bob.generations[-1]
         assert fragment(new) == "bobs"
         if moment != "pending":
             await add_candidates(bob, offer)
-            bob.commit(answerer=True)
+            bob.agree(answerer=True)
         if moment == "switched":
             answer = Signal(new.local, bob.iceGatherer.getLocalCandidates())
             await accept_restart(alice, answer)

@@ -234,7 +234,7 @@ async def test_rolled_back(network: Network) -> None:
     async with offering(network) as (early, _):
         early.check()
         await asyncio.sleep(0.01)
-        early.bob.discard()
+        early.bob.withdraw()
         answer = await answer_restart(early.alice, await offer_restart(early.bob))
         await accept_restart(early.bob, answer)
         await switched(early.alice, early.bob)

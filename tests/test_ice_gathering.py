@@ -3,11 +3,17 @@ Gathering, and restarts in the midst of it.
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiortc import RTCIceServer
 
-from aiortc_restart import RTCConfiguration, RTCIceGatherer, RTCPeerConnection
+from aiortc_restart import (
+    RTCConfiguration,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+)
 from aiortc_restart.ice import create_credentials
 from aiortc_restart.ice.generation import IceGeneration
 
@@ -139,15 +145,25 @@ async def test_restart_while_gathering(network: Network, moment: float) -> None:
     server.close()
 
 
+def negotiated_transport(network: Network, **options: Any) -> RTCIceTransport:
+    """
+    Return a transport whose checks have not begun, though a peer has been described.
+    """
+    transport = make_transport(network, "alice", **options)
+    transport.propose(remote=create_credentials())
+    transport.agree(answerer=False)
+    return transport
+
+
 async def test_restart_twice_back_to_back(network: Network) -> None:
     """
     Of restarts which follow each other at once the last one is gathered for.
     """
-    transport = make_transport(network, "alice")
+    transport = negotiated_transport(network)
     waiting = asyncio.create_task(transport.iceGatherer.gather())
     for _ in range(3):
         await asyncio.sleep(0)
-        transport.begin(create_credentials())
+        transport.propose(create_credentials())
     last = transport.iceGatherer.getLocalParameters()
     await asyncio.gather(waiting, transport.iceGatherer.gather())
     signal = described(transport)
@@ -165,13 +181,13 @@ async def test_replaced_while_gathering(network: Network) -> None:
     A restart which replaces one that is gathering gives its sockets back at once.
     """
     server = await stun_server(network, 1.0, 4.0, 4.0)
-    transport = make_transport(network, "alice", iceServers=SLOW_SERVER)
+    transport = negotiated_transport(network, iceServers=SLOW_SERVER)
     await transport.iceGatherer.gather()
-    transport.begin(create_credentials())
+    transport.propose(create_credentials())
     waiting = asyncio.create_task(transport.iceGatherer.gather())
     await asyncio.sleep(1)
     assert network.sockets("alice") == 2
-    transport.begin(create_credentials())
+    transport.propose(create_credentials())
     await asyncio.sleep(0.1)
     assert network.sockets("alice") == 2
     await waiting
@@ -184,14 +200,14 @@ async def test_discard_while_gathering(network: Network) -> None:
     A restart which is given up while it gathers leaves the old candidates in force.
     """
     server = await stun_server(network, 1.0, 1.0)
-    transport = make_transport(network, "alice", iceServers=SLOW_SERVER)
+    transport = negotiated_transport(network, iceServers=SLOW_SERVER)
     await transport.iceGatherer.gather()
     before = described(transport)
-    transport.begin(create_credentials())
+    transport.propose(create_credentials())
     waiting = asyncio.create_task(transport.iceGatherer.gather())
     await asyncio.sleep(0.5)
     assert transport.iceGatherer.state == "gathering"
-    transport.discard()
+    transport.withdraw()
     assert transport.iceGatherer.state == "completed"
     await waiting
     assert described(transport) == before
@@ -206,7 +222,7 @@ async def test_stop_while_gathering(network: Network, turns: int) -> None:
     A transport which is stopped while it gathers leaves no socket behind, in whichever
     turn of the event loop that may be.
     """
-    transport = make_transport(network, "alice", iceServers=SLOW_SERVER)
+    transport = negotiated_transport(network, iceServers=SLOW_SERVER)
     waiting = asyncio.create_task(transport.iceGatherer.gather())
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -219,7 +235,7 @@ async def test_gather_after_stop(network: Network) -> None:
     """
     A transport which has been stopped does not gather any more.
     """
-    transport = make_transport(network, "alice")
+    transport = negotiated_transport(network)
     await transport.stop()
     await transport.iceGatherer.gather()
     assert network.sockets("alice") == 0

@@ -92,7 +92,7 @@ async def test_begin_with_bad_credentials(
     async with connected_transports(network) as (alice, _):
         before = current(alice)
         with pytest.raises(ValueError, match="must satisfy"):
-            alice.begin(
+            alice.propose(
                 aiortc.RTCIceParameters(usernameFragment=username, password=password)
             )
         assert alice.generations == [before]
@@ -179,17 +179,18 @@ async def test_end_of_candidates_during_a_restart(network: Network, when: str) -
     async with connected_transports(network) as (alice, bob):
         if when == "before":
             await bob.addRemoteCandidate(None)
-        alice.begin(create_credentials())
+        alice.propose(create_credentials())
         await alice.iceGatherer.gather()
         offer = described(alice)
-        bob.begin(create_credentials(), offer.parameters)
+        bob.propose(create_credentials(), offer.parameters)
         await bob.iceGatherer.gather()
         if when == "during":
             await bob.addRemoteCandidate(None)
             await alice.addRemoteCandidate(None)
-        bob.commit(answerer=True)
+        bob.agree(answerer=True)
         answer = described(bob)
-        alice.commit(answer.parameters)
+        alice.propose(remote=answer.parameters)
+        alice.agree(answerer=False)
         if when == "after":
             await bob.addRemoteCandidate(None)
             await alice.addRemoteCandidate(None)

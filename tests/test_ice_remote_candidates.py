@@ -67,7 +67,7 @@ async def test_orders_of_the_offerer(network: Network, order: tuple[str, ...]) -
     candidates, and the answer.
     """
     async with connected_transports(network) as (alice, bob):
-        alice.begin(create_credentials())
+        alice.propose(create_credentials())
         # Gathering begins at once and ends in its turn.
         gathering = asyncio.Event()
         gather = current_gathering(alice, gathering)
@@ -78,11 +78,11 @@ async def test_orders_of_the_offerer(network: Network, order: tuple[str, ...]) -
                 gathering.set()
                 await gather
             elif step == "describe":
-                alice.describe_remote(answer.parameters)
+                alice.propose(remote=answer.parameters)
             elif step == "add":
                 await add_candidates(alice, answer)
             else:
-                alice.commit(answer.parameters)
+                alice.agree(answerer=False)
             await asyncio.sleep(0.5)
         await switched(alice, bob)
         assert ports(alice) == {answer.candidates[0].port}
@@ -100,7 +100,7 @@ async def test_orders_of_the_answerer(network: Network, order: tuple[str, ...]) 
     """
     async with connected_transports(network) as (alice, bob):
         offer = await offer_restart(alice)
-        bob.begin(create_credentials(), offer.parameters)
+        bob.propose(create_credentials(), offer.parameters)
         gathering = asyncio.Event()
         gather = current_gathering(bob, gathering)
         for step in order:
@@ -110,7 +110,7 @@ async def test_orders_of_the_answerer(network: Network, order: tuple[str, ...]) 
             elif step == "add":
                 await add_candidates(bob, offer)
             else:
-                bob.commit(answerer=True)
+                bob.agree(answerer=True)
                 # The answer without candidates, which the peer learns from checks.
                 await accept_restart(alice, Signal(described(bob).parameters, []))
             await asyncio.sleep(0.5)
@@ -123,7 +123,7 @@ async def test_answer_before_gathering(network: Network) -> None:
     Checks begin by gathering, if nobody has asked for it before.
     """
     async with connected_transports(network) as (alice, bob):
-        alice.begin(create_credentials())
+        alice.propose(create_credentials())
         offer = Signal(alice.iceGatherer.getLocalParameters(), [])
         await accept_restart(alice, await answer_restart(bob, offer))
         await switched(alice, bob)
@@ -159,7 +159,7 @@ async def test_add_remote_candidate_of_a_generation(network: Network) -> None:
         assert old is not None
         # A restart of one's own has no remote credentials before the answer.
         offer = await offer_restart(alice)
-        bob.begin(create_credentials(), offer.parameters)
+        bob.propose(create_credentials(), offer.parameters)
         before = ports(bob)
         await bob.addRemoteCandidate(candidate(offer.parameters.usernameFragment, 1))
         await bob.addRemoteCandidate(candidate(old.usernameFragment, 2))
@@ -197,11 +197,11 @@ async def test_add_remote_candidate_of_no_generation(
         strange = ["unknown"]
         old = fragment(current(alice))
         offer = await offer_restart(alice)
-        bob.begin(create_credentials(), offer.parameters)
+        bob.propose(create_credentials(), offer.parameters)
         await bob.iceGatherer.gather()
         await add_candidates(bob, offer)
         if moment != "pending":
-            bob.commit(answerer=True)
+            bob.agree(answerer=True)
             strange.append(old)
         if moment in ("switched", "retired"):
             await accept_restart(alice, described(bob))
@@ -214,7 +214,7 @@ async def test_add_remote_candidate_of_no_generation(
                 await bob.addRemoteCandidate(candidate(username))
         assert ports(bob) == before
         if moment == "pending":
-            bob.commit(answerer=True)
+            bob.agree(answerer=True)
         if moment in ("pending", "committed"):
             await accept_restart(alice, described(bob))
         await switched(alice, bob)

@@ -62,11 +62,11 @@ async def test_states_until_the_answer(network: Network) -> None:
     async with connected_transports(network) as (alice, bob):
         histories = [states_of(alice), states_of(bob)]
         offer = await offer_restart(alice)
-        bob.begin(create_credentials(), offer.parameters)
+        bob.propose(create_credentials(), offer.parameters)
         await bob.iceGatherer.gather()
         assert histories == [["completed"]] * 2
-        bob.discard()
-        alice.discard()
+        bob.withdraw()
+        alice.withdraw()
         await asyncio.sleep(60)
         assert histories == [["completed"]] * 2
         await exchange(alice, bob)

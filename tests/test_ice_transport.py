@@ -230,12 +230,13 @@ async def test_stop_during_a_restart(network: Network, steps: int) -> None:
     """
     async with connected_transports(network) as (alice, bob):
         actions: list[Callable[[], Awaitable[None] | None]] = [
-            lambda: alice.begin(create_credentials()),
+            lambda: alice.propose(create_credentials()),
             alice.iceGatherer.gather,
-            lambda: bob.begin(create_credentials(), described(alice).parameters),
+            lambda: bob.propose(create_credentials(), described(alice).parameters),
             bob.iceGatherer.gather,
-            lambda: bob.commit(answerer=True),
-            lambda: alice.commit(described(bob).parameters),
+            lambda: bob.agree(answerer=True),
+            lambda: alice.propose(remote=described(bob).parameters),
+            lambda: alice.agree(answerer=False),
         ]
         for action in actions[: steps + 1]:
             result = action()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from aiortc_restart import RTCIceCandidate, RTCSessionDescription
-from aiortc_restart.negotiation import limits
+from aiortc_restart.negotiation import candidates, limits
 
 from .calls import offered, peers
 from .fuzz.sdp import CORPUS
@@ -185,3 +185,15 @@ async def test_candidate_object(network: Network) -> None:
         )
         with nothing_changes(pc), pytest.raises(ValueError, match="in a candidate"):
             await pc.addIceCandidate(candidate)
+
+
+def test_candidate_surrogate() -> None:
+    """
+    A candidate that could not be sent as text is refused.
+    """
+    candidate = RTCIceCandidate.fromJSON(
+        {"candidate": "candidate:1 1 udp 1 10.0.0.1 9 typ \ud800", "sdpMid": "0"}
+    )
+    assert candidate is not None
+    with pytest.raises(ValueError, match="surrogate"):
+        candidates.check_size(candidate)

@@ -4,6 +4,7 @@ The flag behind the event: when it is fired, without a connection (webrtc-pc
 """
 
 import asyncio
+import threading
 
 import pytest
 
@@ -94,6 +95,23 @@ async def test_busy(network: Network, begins: str) -> None:
     assert await x.settled() == 1
     x.flag.chain_emptied()
     assert await x.settled() == 1
+
+
+async def test_without_a_loop(network: Network) -> None:
+    """
+    What comes up where no event loop runs is looked at when a step has ended, or
+    something else is asked.
+    """
+    for look in ("chain_emptied", "look_again"):
+        x = Flag()
+        x.needed = True
+        thread = threading.Thread(target=x.flag.update)
+        thread.start()
+        thread.join()
+        assert await x.settled() == 0
+        for _ in range(2):
+            getattr(x.flag, look)()
+            assert await x.settled() == 1
 
 
 async def test_not_stable(network: Network) -> None:

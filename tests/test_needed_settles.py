@@ -14,6 +14,7 @@ from aiortc_restart import (
 
 from .calls import (
     SETTLING,
+    offered,
     peers,
 )
 from .media import Pictures
@@ -124,3 +125,28 @@ async def test_before_the_loop_runs(network: Network) -> None:
         history = states(pc)
         await asyncio.sleep(SETTLING)
         assert history.negotiationneeded == 1
+
+
+@pytest.mark.parametrize("way", ["directly", "in tasks"])
+async def test_implicit_rollback(network: Network, way: str) -> None:
+    """
+    An offer of the peer's that rolls ours back fires it once, when the signaling state
+    has come to rest in stable: not in the stable state in between.
+    """
+    async with connected_pair(network) as pair:
+        pc, peer = pair.offerer, pair.answerer
+        pc.addTransceiver("video")
+        offer = await offered(peer, iceRestart=True)
+        await offered(pc)
+        order: list[str] = []
+        pc.on("negotiationneeded", lambda: order.append("event"))
+        pc.on("signalingstatechange", lambda: order.append(pc.signalingState))
+        steps = pc.setRemoteDescription(offer), pc.setLocalDescription()
+        if way == "directly":
+            for step in steps:
+                await step
+        else:
+            await asyncio.gather(*map(asyncio.create_task, steps))
+        order.append("promise")
+        await asyncio.sleep(SETTLING)
+        assert order == ["stable", "have-remote-offer", "stable", "promise", "event"]

@@ -102,13 +102,13 @@ async def test_create_offer_keeps_codecs(network: Network) -> None:
         add_transceivers(browser, "audio", "video")
         await negotiate(browser, pc)
         before = [(x._codecs, x._headerExtensions) for x in pc.getTransceivers()]
-        numbers = copy.deepcopy(vars(pc._numbers))
+        numbers = copy.deepcopy(vars(pc._session.agreement.numbers))
         first = await pc.createOffer()
         assert [(x._codecs, x._headerExtensions) for x in pc.getTransceivers()] == (
             before
         )
         # Neither are numbers used up.
-        assert vars(pc._numbers) == numbers
+        assert vars(pc._session.agreement.numbers) == numbers
         assert codecs(await pc.createOffer(), 1) == codecs(first, 1)
 
 

@@ -3,6 +3,8 @@ One step of the negotiation at a time (webrtc-pc #dfn-chain).
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,31 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc_restart.negotiation.operations import Operation, OperationsChain
+from aiortc_restart.negotiation.operations import (
+    TURNS,
+    Operation,
+    OperationsChain,
+    PlainOperation,
+)
 
 from .calls import offered, peers, switched
 from .network import Network
 from .probes import stun_server
 from .utils import connected_pair
 
+Step = Coroutine[Any, Any, None]
+Way = Callable[[Step], Awaitable[None]]
+
 SLOW_SERVER = [RTCIceServer("stun:10.0.9.1:3478")]
+
+
+async def emptied_chain(chain: OperationsChain) -> None:
+    """
+    Wait until the end of the last step has been seen.
+    """
+    for _ in range(3 * TURNS):
+        await asyncio.sleep(0)
+    assert len(chain) == 0
 
 
 async def test_order(network: Network) -> None:
@@ -39,6 +58,8 @@ async def test_order(network: Network) -> None:
 
     await asyncio.gather(step("a"), step("b"), step("c"))
     assert order == [f"{x} {y}" for x in "abc" for y in ("begins", "ends")]
+    assert emptied == []
+    await emptied_chain(chain)
     assert emptied == [6]
 
 
@@ -59,7 +80,7 @@ async def test_cancelled_while_waiting(network: Network) -> None:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         cancelled = [isinstance(x, asyncio.CancelledError) for x in results]
         assert cancelled == [x == victim for x in range(3)]
-        assert len(chain) == 0
+        await emptied_chain(chain)
 
 
 async def test_part_of_a_step(network: Network) -> None:
@@ -182,8 +203,8 @@ async def test_aside(network: Network, end: str) -> None:
     assert tasks[1].cancelled() == (end != "nothing")
     expected = ["begins", "ends", "begins", "gathered", "ends", "waited"]
     assert order == expected[: 6 if end == "nothing" else 5]
+    await emptied_chain(chain)
     assert emptied == [len(order)]
-    assert len(chain) == 0
 
 
 async def test_closed_and_cancelled(network: Network) -> None:
@@ -203,7 +224,310 @@ async def test_closed_and_cancelled(network: Network) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    await emptied_chain(chain)
+
+
+async def directly(step: Step) -> None:
+    await step
+
+
+async def in_a_task(step: Step) -> None:
+    await asyncio.create_task(step)
+
+
+async def in_gather(step: Step) -> None:
+    await asyncio.gather(step)
+
+
+async def in_group(step: Step) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(step)
+
+
+async def in_wait(step: Step) -> None:
+    await asyncio.wait([asyncio.create_task(step)])
+
+
+async def in_wait_for(step: Step) -> None:
+    await asyncio.wait_for(step, 10)
+
+
+async def shielded(step: Step) -> None:
+    await asyncio.shield(step)
+
+
+async def in_both(step: Step) -> None:
+    await asyncio.gather(asyncio.wait_for(step, 10))
+
+
+WAYS = [
+    directly,
+    in_a_task,
+    in_gather,
+    in_group,
+    in_wait,
+    in_wait_for,
+    shielded,
+    in_both,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("suspends", [False, True], ids=["at once", "suspends"])
+@pytest.mark.parametrize("released", [False, True], ids=["held", "released"])
+async def test_seen(network: Network, way: Way, suspends: bool, released: bool) -> None:
+    """
+    Who awaits a step, in whichever way, sees what it led to before the next one begins,
+    and before the chain is empty.
+    """
+    state: list[str] = []
+    chain = OperationsChain(lambda: state.append("empty"))
+
+    async def step(name: str) -> None:
+        async with chain.operation() as operation:
+            if released:
+                operation.release()
+            if suspends:
+                await asyncio.sleep(1)
+            state.append(name)
+
+    async def call(name: str) -> list[str]:
+        await way(step(name))
+        return state[:]
+
+    async def interrupt() -> None:
+        # At each moment at which the first one may have ended.
+        for turn in range(2 * TURNS):
+            others.append(asyncio.create_task(step(f"{turn}")))
+            await asyncio.sleep(0)
+
+    others: list[asyncio.Task[None]] = []
+    first = asyncio.create_task(call("first"))
+    await asyncio.sleep(1 if suspends else 0)
+    await interrupt()
+    assert (await first)[-1] == "first"
+    await asyncio.gather(*others)
+    await emptied_chain(chain)
+    assert state[-1] == "empty"
+    assert state.count("empty") == 1
+
+
+async def test_next_step_of_the_caller(network: Network) -> None:
+    """
+    A caller who is there with the next step has seen the end of the last one.
+    """
+    chain = OperationsChain(lambda: None)
+
+    async def step() -> None:
+        async with chain.operation():
+            assert len(chain) == 1
+
+    for _ in range(3):
+        # Nothing is waited for but the end of the call.
+        call = step()
+        call.send(None)
+        with pytest.raises(StopIteration):
+            call.send(None)
+
+
+async def test_not_within_the_call(network: Network) -> None:
+    """
+    A step is not done before its call has returned, nor is the chain empty then.
+    """
+    chain = OperationsChain(lambda: None)
+    order: list[str] = []
+
+    async def step() -> None:
+        async with chain.operation():
+            order.append("step")
+
+    call = step()
+    call.send(None)
+    order.append("called")
+    assert len(chain) == 1
+    with pytest.raises(StopIteration):
+        call.send(None)
+    assert order == ["called", "step"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "ended", "running"])
+async def test_check(network: Network, before: str) -> None:
+    """
+    What the state has against a step is raised before anything is waited for, unless
+    steps before it may change the state.
+    """
+    chain = OperationsChain(lambda: None)
+
+    def check() -> None:
+        raise InvalidStateError("no")
+
+    async def step() -> None:
+        async with chain.operation(check=check):
+            raise AssertionError("it had a turn")
+
+    async def other() -> None:
+        async with chain.operation():
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    if before == "ended":
+        await task
+    elif before == "running":
+        await asyncio.sleep(0)
+    if before == "running":
+        call = asyncio.create_task(step())
+        await asyncio.sleep(0)
+        assert not call.done()
+        with pytest.raises(InvalidStateError, match="no"):
+            await call
+    else:
+        with pytest.raises(InvalidStateError, match="no"):
+            step().send(None)
+    await task
+    await emptied_chain(chain)
+
+
+@pytest.mark.parametrize("steady", [False, True])
+async def test_check_in_a_crowd(network: Network, steady: bool) -> None:
+    """
+    Of a crowd of candidates each is checked at once, as none changes what the others
+    are checked for.
+    """
+    chain = OperationsChain(lambda: None)
+
+    def check() -> None:
+        raise InvalidStateError("no")
+
+    async def step() -> None:
+        async with chain.operation(check=check, steady=True):
+            raise AssertionError("it had a turn")
+
+    async def other(steady: bool) -> None:
+        async with chain.operation(steady=steady):
+            pass
+
+    others = [asyncio.create_task(other(x)) for x in (True, steady)]
+    await asyncio.sleep(0)
+    crowd = asyncio.create_task(step())
+    await asyncio.sleep(0)
+    assert crowd.done() == steady
+    with pytest.raises(InvalidStateError, match="no"):
+        await crowd
+    await asyncio.gather(*others)
+    await emptied_chain(chain)
+
+
+async def test_plain(network: Network) -> None:
+    """
+    A plain method holds the chain as a step does: who awaits it waits for the steps
+    before it, and the chain is not empty before.
+    """
+    order: list[str] = []
+    chain = OperationsChain(lambda: order.append("empty"))
+
+    async def step(name: str) -> None:
+        async with chain.operation():
+            await asyncio.sleep(1)
+            order.append(name)
+
+    async def wait(plain: PlainOperation) -> None:
+        await plain
+        order.append("plain")
+
+    first = asyncio.create_task(step("first"))
+    await asyncio.sleep(0)
+    plain = chain.join()
+    tasks = [asyncio.create_task(x) for x in (step("second"), wait(plain))]
+    # Nobody has to wait for it.
+    chain.join()
+    await asyncio.gather(first, *tasks)
+    await wait(plain)
+    await emptied_chain(chain)
+    assert order == ["first", "plain", "second", "plain", "empty"]
     assert len(chain) == 0
+
+
+async def test_plain_after_a_step(network: Network) -> None:
+    """
+    Who awaits a plain method also waits until the end of the step before it has been
+    seen, and what the caller of a plain method does next is no part of it.
+    """
+    chain = OperationsChain(lambda: None)
+    async with chain.operation() as first:
+        pass
+    await chain.join()
+    assert first.ended.done()
+    chain.join()
+    async with chain.operation() as operation:
+        assert operation.begun
+    await emptied_chain(chain)
+
+
+async def test_plain_outside_of_tasks(network: Network) -> None:
+    """
+    Plain methods which are called by the event loop are no parts of each other.
+    """
+    chain = OperationsChain(lambda: None)
+    for _ in range(2):
+        asyncio.get_running_loop().call_soon(chain.join)
+    await asyncio.sleep(0)
+    assert len(chain) == 2
+    await emptied_chain(chain)
+
+
+async def test_plain_and_cancelled(network: Network) -> None:
+    """
+    Who waits for a plain method may be cancelled, and its part of the chain stays.
+    """
+    chain = OperationsChain(lambda: None)
+    async with chain.operation():
+        others = asyncio.create_task(join(chain))
+        await asyncio.sleep(0)
+        assert len(chain) == 2
+        others.cancel()
+        await asyncio.wait([others])
+        assert len(chain) == 2
+    await emptied_chain(chain)
+
+
+async def join(chain: OperationsChain) -> None:
+    await chain.join()
+
+
+async def test_plain_within_a_step(network: Network) -> None:
+    """
+    A step which calls a plain method does not wait for itself.
+    """
+    chain = OperationsChain(lambda: None)
+    async with chain.operation():
+        await chain.join()
+        assert len(chain) == 1
+
+
+def test_plain_without_a_loop() -> None:
+    """
+    Where no event loop runs a plain method holds nothing.
+    """
+    chain = OperationsChain(lambda: None)
+    chain.join()
+    assert len(chain) == 0
+
+
+async def test_plain_and_closed(network: Network) -> None:
+    """
+    Who waits for a plain method when the connection is closed is told so, and nobody
+    is if nobody waits.
+    """
+    chain = OperationsChain(lambda: None)
+    async with chain.operation():
+        waiting = asyncio.create_task(join(chain))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(chain.join)
+        await asyncio.sleep(0)
+        chain.close(InvalidStateError("closed"))
+        with pytest.raises(InvalidStateError, match="closed"):
+            await waiting
+    await emptied_chain(chain)
 
 
 async def test_close(network: Network) -> None:

@@ -19,6 +19,7 @@ from .calls import (
     answered,
     ice_transport,
     offered,
+    parsed,
     paths,
     sections,
     switched,
@@ -74,7 +75,7 @@ async def test_answered_while_gathering(network: Network) -> None:
         assert not task.done()
         assert pc.iceGatheringState == "gathering"
         await task
-        assert pc._pending_local is None
+        assert parsed(pc).pending_local is None
         assert ufrag_of(pc.localDescription) == ufrag_of(offer)
         for x in candidates(pc.localDescription):
             await pair.answerer.addIceCandidate(x)

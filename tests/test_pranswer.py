@@ -16,6 +16,7 @@ from .calls import (
     RETIREMENT,
     SETTLING,
     answered,
+    edited,
     ice_transport,
     offered,
     paths,
@@ -143,10 +144,10 @@ async def test_does_not_satisfy(network: Network) -> None:
         await asyncio.sleep(SETTLING)
         await offered(pair.offerer)
         await pranswered(pair.offerer, pair.answerer)
-        assert pair.offerer._local_credentials_to_replace
+        assert pair.offerer._session.credentials_to_replace
         await pair.answerer.setLocalDescription()
         await pair.offerer.setRemoteDescription(pair.answerer.localDescription)
-        assert not pair.offerer._local_credentials_to_replace
+        assert not pair.offerer._session.credentials_to_replace
         await asyncio.sleep(SETTLING)
         assert history.negotiationneeded == 1
 
@@ -211,3 +212,26 @@ async def test_new_media(network: Network) -> None:
             for x in pc.getTransceivers()
         ]
         assert directions == ["sendrecv", "sendrecv"]
+
+
+async def test_accepted_after_all(network: Network) -> None:
+    """
+    What a provisional answer rejects may be accepted by the answer.
+    """
+    async with peers(network) as (offerer, answerer):
+        for kind in ("audio", "video"):
+            offerer.addTransceiver(kind, "sendonly")
+        await answerer.setRemoteDescription(await offered(offerer))
+        good = await answerer.createAnswer()
+        bad = edited(good, r"^m=video \d+", "m=video 0")
+        bad = provisional(edited(bad, "BUNDLE 0 1", "BUNDLE 0"))
+        await answerer.setLocalDescription(bad)
+        await offerer.setRemoteDescription(answerer.localDescription)
+        again = await answerer.createAnswer()
+        await answerer.setLocalDescription(again)
+        await offerer.setRemoteDescription(answerer.localDescription)
+        for pc in (offerer, answerer):
+            assert not any(x.stopped for x in pc.getTransceivers())
+        directions = [x.currentDirection for x in offerer.getTransceivers()]
+        assert directions == ["sendonly", "sendonly"]
+        await switched(offerer, answerer)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from aiortc import RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 
 from aiortc_restart import RTCPeerConnection
@@ -169,8 +169,8 @@ async def test_stopped_before_it_was_offered(network: Network) -> None:
         await pair.offerer.addTransceiver("audio").stop()
         offer, _ = await negotiate(pair.offerer, pair.answerer)
         assert ports(offer) == [True]
-        assert history.ice == ["completed", "new", "completed"]
-        assert history.connection == ["connected", "connecting", "connected"]
+        assert history.ice == ["completed"]
+        assert history.connection == ["connected"]
         await pair.exchange()
 
 
@@ -197,7 +197,7 @@ async def test_stopped_while_the_peer_offers(network: Network) -> None:
             await asyncio.sleep(0)
             turns += 1
         await applied
-        assert turns > 2
+        assert turns > 0
         mids = [x.mid for x in pair.answerer.getTransceivers()]
         assert mids[:2] == [None, None] and mids[2] is not None
 
@@ -347,10 +347,7 @@ async def test_used_again(network: Network) -> None:
         await negotiate(pair.offerer, pair.answerer)
         # As Chromium does: in the same place, with another mid.
         pair.offerer.addTrack(VideoStreamTrack())
-        offer = await pair.offerer.createOffer()
-        session, audio, _, data, video = re.split("^(?=m=)", offer.sdp, flags=re.M)
-        munged = RTCSessionDescription(sdp=session + audio + video + data, type="offer")
-        await pair.answerer.setRemoteDescription(munged)
+        await pair.answerer.setRemoteDescription(await pair.offerer.createOffer())
         await pair.answerer.setLocalDescription()
         answer = pair.answerer.localDescription
         assert re.findall(r"^a=mid:(\d)", answer.sdp, re.M) == ["0", "3", "2"]
@@ -460,31 +457,29 @@ async def reject_all(offerer: RTCPeerConnection, answerer: RTCPeerConnection) ->
         assert ports(description) == [False]
 
 
-async def test_all_restarted(network: Network) -> None:
+async def test_all_rejected(network: Network) -> None:
     """
-    The restart of a transport whose m-sections are all rejected is negotiated: it has
-    the new credentials from then on.
+    A connection whose m-sections are all rejected has no transport, and nothing to
+    restart; what is added later works.
     """
     async with peers(network) as (offerer, answerer):
         await reject_all(offerer, answerer)
-        transport = ice_transports(offerer)[0]
         history = states(offerer)
         offerer.restartIce()
-        offer, _ = await negotiate(offerer, answerer)
         await asyncio.sleep(SETTLING)
-        assert transport._connection.local_username == ufrag_of(offer)
-        assert credentials(await offerer.createOffer()) == credentials(offer)
-        assert network.sockets("alice") == 1
+        assert history.negotiationneeded == 0
+        assert ice_transports(offerer) == []
+        assert network.sockets("alice") == network.sockets("bob") == 0
         channel = offerer.createDataChannel("test")
-        await negotiate(offerer, answerer)
+        offer, _ = await negotiate(offerer, answerer)
+        assert ports(offer) == [True]
         await until(lambda: channel.readyState == "open")
         assert path(ice_transport(offerer))[0] == ufrag_of(offer)
-        assert history.negotiationneeded == 0
 
 
 async def test_all_rejected_in_a_restart(network: Network) -> None:
     """
-    A peer that rejects all m-sections of a restart leaves the path as it was.
+    A peer that rejects all m-sections of a restart ends what they described.
     """
     async with connected_pair(network) as pair:
         offer = await offered(pair.offerer, iceRestart=True)
@@ -495,9 +490,10 @@ async def test_all_rejected_in_a_restart(network: Network) -> None:
             edited(answer, r"^m=application \d+", "m=application 0")
         )
         await asyncio.sleep(SETTLING)
-        assert len(ice_transport(pair.offerer).generations) == 1
-        assert pair.offerer.connectionState == "connected"
-        await pair.exchange()
+        assert pair.offerer.sctp is None
+        assert pair.channel.readyState == "closed"
+        assert pair.offerer.connectionState == "new"
+        assert network.sockets("alice") == 0
 
 
 async def test_bundled_after_rejections(network: Network) -> None:
@@ -510,3 +506,31 @@ async def test_bundled_after_rejections(network: Network) -> None:
         for description in await negotiate(offerer, answerer):
             assert bundled(description) == "1 2"
         await switched(offerer, answerer)
+
+
+@pytest.mark.parametrize("kinds", [["audio"], ["audio", "video"], ["audio", "data"]])
+@pytest.mark.parametrize("end", [0, 1], ids=["offerer", "answerer"])
+async def test_track_of_a_stopped_transceiver_ends(
+    network: Network, kinds: list[str], end: int
+) -> None:
+    """
+    The peer's track ends when a transceiver is stopped, also if its section stays, as
+    it is the BUNDLE-tag.
+    """
+    async with peers(network) as both:
+        tracks: list[MediaStreamTrack] = []
+        both[1 - end].on("track", tracks.append)
+        for kind in kinds:
+            if kind == "data":
+                both[0].createDataChannel("test")
+            else:
+                both[0].addTransceiver(kind)
+                both[1].addTransceiver(kind)
+        await negotiate(*both)
+        await switched(*both)
+        (ended, *others) = tracks
+        await both[end].getTransceivers()[0].stop()
+        for description in await negotiate(*both):
+            assert ports(description)[1:] == [True] * (len(kinds) - 1)
+        assert ended.readyState == "ended"
+        assert all(x.readyState == "live" for x in others)

@@ -260,7 +260,7 @@ async def test_dtls_role(
 
 
 def roles(pc: RTCPeerConnection) -> list[str]:
-    return [x._role for x in pc._dtls_transports]
+    return [x._role for x in pc._slots.dtls_transports]
 
 
 async def test_bye(network: Network) -> None:

@@ -294,9 +294,9 @@ async def test_provisional_answer(network: Network, form: Negotiate) -> None:
         answer = edited(await pc.createAnswer(), "^", "")
         answer.type = "pranswer"
         await pc.setLocalDescription(answer)
-        assert pc._local_credentials_to_replace
+        assert pc._session.credentials_to_replace
         await pc.setLocalDescription()
-        assert not pc._local_credentials_to_replace
+        assert not pc._session.credentials_to_replace
         await peer.setRemoteDescription(pc.localDescription)
         await satisfied(pc, peer)
         await form(peer, pc)

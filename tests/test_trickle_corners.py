@@ -12,12 +12,10 @@ from aioice import stun
 from aiortc import RTCSessionDescription
 from aiortc.exceptions import OperationError
 
-from aiortc_restart import RTCIceCandidate, RTCIceTransport, RTCPeerConnection
-from aiortc_restart.ice import create_credentials
+from aiortc_restart import RTCIceCandidate, RTCPeerConnection
 from aiortc_restart.ice.stun import StunProtocol
 from aiortc_restart.negotiation.held import HOLDING_TIME
 
-from .agents import make_gatherer
 from .calls import Unbundled, answered, ice_transport, offered, sections, ufrag_of
 from .network import Network
 from .test_add_ice_candidate import add_audio, known, without_candidates
@@ -294,26 +292,6 @@ async def test_end_overtakes(network: Network) -> None:
         await pair.offerer.setRemoteDescription(await answered(pair.answerer, offer))
 
 
-async def test_failed_description(network: Network) -> None:
-    """
-    A description which fails ends no candidates, not for the state either.
-    """
-    gatherer = make_gatherer(network, "bob", trickle=True)
-    transport = network.at("bob", RTCIceTransport)(gatherer)
-    generation = transport.generations[0]
-    before = generation.remote_state
-    transport.prepare()
-    transport.describe_remote(create_credentials())
-    await transport.addRemoteCandidate(None)
-    assert generation.remote_state != before
-    transport.revert()
-    assert generation.remote_state == before
-    await gatherer.gather()
-    generation._checked = True
-    assert not generation.done
-    await transport.stop()
-
-
 # What is held
 
 
@@ -322,13 +300,13 @@ async def test_hostile(network: Network) -> None:
     What can be of no description, or is too big, is refused, and time frees the rest.
     """
     async with connected_pair(network) as pair:
-        for name, mid in (("x" * 257, "0"), ("bad-", "0"), ("good", "x" * 2000)):
+        for name, mid in (("x" * 257, "0"), ("bad!", "0"), ("good", "x" * 2000)):
             with pytest.raises(OperationError, match="no such candidate"):
                 await pair.answerer.addIceCandidate(candidate(1, name, mid))
         await pair.answerer.addIceCandidate(candidate(1, "good", "7"))
-        assert len(pair.answerer._held_candidates) == 1
+        assert len(pair.answerer._candidates._held_candidates) == 1
         await asyncio.sleep(2 * HOLDING_TIME)
-        assert len(pair.answerer._held_candidates) == 0
+        assert len(pair.answerer._candidates._held_candidates) == 0
 
 
 async def test_partial_restart(network: Network) -> None:
@@ -345,7 +323,7 @@ async def test_partial_restart(network: Network) -> None:
         await pair.offerer.setRemoteDescription(answer)
         await asyncio.sleep(5)
         await pair.answerer.addIceCandidate(candidate(1, old, mid="0"))
-        assert len(pair.answerer._held_candidates) == 0
+        assert len(pair.answerer._candidates._held_candidates) == 0
         assert 1025 not in known(ice_transport(pair.answerer))
 
 

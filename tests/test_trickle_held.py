@@ -113,11 +113,11 @@ async def test_of_a_new_section(network: Network) -> None:
     async with connected_pair(network) as pair:
         name = ufrag_of(pair.offerer.localDescription)
         await pair.answerer.addIceCandidate(candidate(1, name, mid="1"))
-        assert len(pair.answerer._held_candidates) == 1
+        assert len(pair.answerer._candidates._held_candidates) == 1
         pair.offerer.addTransceiver("audio")
         offer = await offered(pair.offerer)
         await pair.answerer.setRemoteDescription(offer)
-        assert len(pair.answerer._held_candidates) == 0
+        assert len(pair.answerer._candidates._held_candidates) == 0
 
 
 async def test_for_some_time(network: Network) -> None:
@@ -143,14 +143,18 @@ async def test_bounded(network: Network) -> None:
     async with connected_pair(network) as pair:
         for number in range(1000):
             await pair.answerer.addIceCandidate(candidate(number, f"none{number % 7}"))
-        assert len(pair.answerer._held_candidates) == MAX_HELD <= MAX_REMOTE_CANDIDATES
+        assert (
+            len(pair.answerer._candidates._held_candidates)
+            == MAX_HELD
+            <= MAX_REMOTE_CANDIDATES
+        )
         offer = await offered(pair.offerer, iceRestart=True)
         await pair.answerer.addIceCandidate(candidate(1, ufrag_of(offer)))
         await pair.answerer.setRemoteDescription(without_candidates(offer))
         await asyncio.sleep(0)
         assert ports(pair.answerer)[-1] == [1025]
         await pair.answerer.close()
-        assert len(pair.answerer._held_candidates) == 0
+        assert len(pair.answerer._candidates._held_candidates) == 0
 
 
 async def test_retired(network: Network, caplog: pytest.LogCaptureFixture) -> None:
@@ -170,7 +174,7 @@ async def test_retired(network: Network, caplog: pytest.LogCaptureFixture) -> No
         for name in names[:-1]:
             await call.bob.addIceCandidate(candidate(1, name))
             assert f"x candidate of the retired generation {name}" in caplog.text
-        assert len(call.bob._held_candidates) == 0
+        assert len(call.bob._candidates._held_candidates) == 0
         assert all(1025 not in x for x in ports(call.bob))
 
 
@@ -353,7 +357,7 @@ def arrival(pc: RTCPeerConnection, candidate: RTCIceCandidate) -> str | None:
     current, pending = pc.currentRemoteDescription, pc.pendingRemoteDescription
     described = [ufrag_of(x) for x in (current, pending) if x is not None]
     if name not in described:
-        retired = pc._held_candidates.is_retired(name, None)
+        retired = pc._candidates._held_candidates.is_retired(name, None)
         return None if retired else EARLY[pc.signalingState]
     is_new = (
         f" {candidate.ip} {candidate.port} " not in current.sdp if current else False

@@ -39,15 +39,9 @@ def more(media: str, mid: str) -> str:
 
 
 BAD: dict[str, tuple[str, str]] = {
-    "kind": (more("m=text 9 RTP/AVP 98\r\n", "t"), "unknown kind"),
     "mid twice": (more("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", "0"), "have the mid"),
     "mid without value": (CHROMIUM.replace("a=mid:0", "a=mid"), "without a value"),
     "mid too long": (CHROMIUM.replace("a=mid:0", "a=mid:" + "\u00e9" * 128), "bytes"),
-    "data twice": (
-        more("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", "d")
-        + "a=sctp-port:5000\r\n",
-        "more than one",
-    ),
     "data without format": (
         more("m=application 9 DTLS/SCTP  \r\n", "d"),
         "no format",
@@ -61,20 +55,41 @@ BAD: dict[str, tuple[str, str]] = {
         "no format",
     ),
     "msid": (CHROMIUM.replace("a=msid:", "a=msid:  x\r\na=y:"), "msid"),
-    "packetization-mode": (
-        CHROMIUM.replace("packetization-mode=1", "packetization-mode"),
-        "packetization-mode",
+}
+
+
+REJECTED = {
+    "text": more("m=text 9 RTP/AVP 98\r\n", "x"),
+    "image": more("m=image 9 UDP/TLS/UDPTL 98\r\n", "x"),
+    "floor control": more("m=application 9 UDP/BFCP 98\r\n", "x"),
+    "data twice": more("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", "x")
+    + "a=sctp-port:5000\r\n",
+    "unknown codec": more(
+        "m=video 9 UDP/TLS/RTP/SAVPF 103\r\na=rtpmap:103 X/90000\r\n", "x"
     ),
-    "packetization-mode of a rejected section": (
-        more(
-            "m=video 0 UDP/TLS/RTP/SAVPF 103\r\n"
-            "a=rtpmap:103 H264/90000\r\n"
-            "a=fmtp:103 packetization-mode\r\n",
-            "v",
-        ),
-        "packetization-mode",
+    "rejected by the peer": more(
+        "m=video 0 UDP/TLS/RTP/SAVPF 103\r\n"
+        "a=rtpmap:103 H264/90000\r\n"
+        "a=fmtp:103 packetization-mode\r\n",
+        "x",
     ),
 }
+
+
+@pytest.mark.parametrize("name", REJECTED)
+async def test_rejected(network: Network, name: str) -> None:
+    """
+    A section which this side cannot have is rejected, and again in its own offers.
+    """
+    # RFC 9429 sections 5.2.2 and 5.3.1
+    async with peers(network) as (_, pc):
+        answer = await answered(pc, offer_of(REJECTED[name]))
+        assert [x.rtp.muxId for x in sections(answer) if not x.port] == ["x"]
+        again = await pc.createOffer()
+        assert [x.rtp.muxId for x in sections(again) if not x.port] == ["x"]
+        assert [x.kind for x in sections(again)] == [
+            x.kind for x in sections(offer_of(REJECTED[name]))
+        ]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -172,7 +187,7 @@ async def test_bundled_twice(network: Network) -> None:
         twice = CHROMIUM.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 1 0 2 2")
         answer = await answered(pc, offer_of(twice))
         assert "a=group:BUNDLE 0 1 2\r\n" in answer.sdp
-        assert len(pc._dtls_transports) == 1
+        assert len(pc._slots.dtls_transports) == 1
 
 
 async def test_same_payload_type(network: Network) -> None:

@@ -39,8 +39,8 @@ class RTCTransportStats(aiortc.RTCTransportStats):
 
 class RTCDtlsTransport(handshake.RTCDtlsTransport):
     """
-    aiortc's transport, which may be kept from stopping for a while, which no datagram
-    ends that is not authentic, and which counts what has been dropped.
+    aiortc's transport, which no datagram ends that is not authentic, and which counts
+    what has been dropped.
     """
 
     def __init__(
@@ -50,10 +50,6 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
     ) -> None:
         super().__init__(transport, certificates)
         self._rtp_router = RtpRouter()
-
-    async def stop(self) -> None:
-        if not getattr(self.transport, "held", False):
-            await super().stop()
 
     def _drop(self, exc: Exception) -> None:
         """

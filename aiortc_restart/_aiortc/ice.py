@@ -136,6 +136,19 @@ class Connection(aioice.Connection):
             ):
                 self._end_remote_candidates()
 
+    def _take_remote(self, candidate: aioice.Candidate) -> None:
+        """
+        Add a remote candidate which has an address.
+        """
+        if not (self._remote_candidates_end or self._closing):
+            self._add_remote_candidate(copy.copy(candidate), candidate.host)
+
+    def _take_remote_end(self) -> None:
+        if not (self._remote_candidates_end or self._closing):
+            self._remote_candidates_end = True
+            if not self._remote_candidates_resolving:
+                self._end_remote_candidates()
+
     def _add_socket(self, protocol: aioice.ice.StunProtocol) -> None:
         """
         Take another socket into use, also if the checks have begun (RFC 8838 section
@@ -168,6 +181,10 @@ class Connection(aioice.Connection):
     @property
     def _is_relay_only(self) -> bool:
         return self._transport_policy == aioice.TransportPolicy.RELAY
+
+    def _set_local_credentials(self, username: str, password: str) -> None:
+        self._local_username = username
+        self._local_password = password
 
     def _set_policy(self, policy: aioice.TransportPolicy) -> None:
         self._transport_policy = policy

@@ -1,14 +1,20 @@
+import asyncio
+import dataclasses
 import functools
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiortc
 import aiortc.rtcrtpparameters
 import aiortc.rtcrtpreceiver
 import aiortc.rtp
+from aiortc.codecs import is_rtx
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
+
+if TYPE_CHECKING:
+    from ..negotiation.agreement import Section
 
 UNPROVEN = 16384
 """
@@ -25,6 +31,9 @@ NegotiatedMedia = tuple[
 Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
 "What an m-section describes."
 
+
+BaseSender = aiortc.RTCRtpSender
+BaseTransceiver = aiortc.RTCRtpTransceiver
 
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
 
@@ -78,6 +87,29 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
             await super().stop()
             self._ended()
 
+    def stop_unstarted(self) -> None:
+        """
+        Stop it at once, as nothing of it has been started.
+        """
+        self._stopping = self.__stopped = True
+
+
+class Done:
+    """
+    What may be awaited, and is done.
+    """
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+class TrackOwner(Protocol):
+    """
+    What a sender's tracks belong to: a connection.
+    """
+
+    def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]: ...
+
 
 class RTCRtpSender(aiortc.RTCRtpSender):
     """
@@ -85,11 +117,79 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     nowhere.
     """
 
+    _connection: TrackOwner | None = None
+    "`None` while it is being made."
+
+    _changed = False
+    "Whether what has been negotiated last is not what is sent yet."
+
+    _codec: aiortc.RTCRtpCodecParameters | None = None
     _packets_looked = 0
     "How many packets had been sent when the last proof was looked at."
 
+    _parameters: RTCRtpSendParameters | None = None
     _proof: tuple[int, int] | None = None
     "The last proof that what is sent arrives."
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        """
+        Begin to send, or go on with what has been negotiated since: the next picture or
+        sound is sent with its codec, payload type and header extensions (RFC 3264
+        section 8.3.2).
+        """
+        if self._parameters is not None:
+            if parameters != self._parameters:
+                self._parameters, self._changed = parameters, True
+            return
+        # aiortc has asked for a loop when the sender was made, maybe before any ran.
+        self.__loop = asyncio.get_running_loop()
+        self._parameters = parameters
+        # aiortc reads from this object what it sends.
+        self._codec = dataclasses.replace(parameters.codecs[0])
+        codecs = [self._codec, *parameters.codecs[1:]]
+        await super().send(dataclasses.replace(parameters, codecs=codecs))
+
+    def _follow(self, parameters: RTCRtpSendParameters) -> None:
+        """
+        Send from now on what has been negotiated.
+        """
+        before, codec = self._codec, parameters.codecs[0]
+        assert before is not None
+        self._changed = False
+        if (codec.mimeType, codec.parameters) != (before.mimeType, before.parameters):
+            self.__encoder = None
+        vars(before).update(vars(codec))
+        self.__rtp_header_extensions_map = aiortc.rtp.HeaderExtensionsMap()
+        self.__rtp_header_extensions_map.configure(parameters)
+        self.__rtx_payload_type = next(
+            (
+                x.payloadType
+                for x in parameters.codecs
+                if is_rtx(x) and x.parameters.get("apt") == codec.payloadType
+            ),
+            None,
+        )
+
+    # It need not be awaited.
+    def replaceTrack(  # type: ignore[override]
+        self, track: aiortc.MediaStreamTrack | None
+    ) -> Awaitable[None]:
+        """
+        Send another track, or none, without a negotiation.
+
+        It is in place when this returns, as in aiortc. Who awaits what this returns
+        waits for the steps of the negotiation before it, too; in any case
+        `"negotiationneeded"` waits for both (webrtc-pc #dom-rtcrtpsender-replacetrack).
+
+        :param track: A :class:`MediaStreamTrack`, or `None`.
+
+        :raises InvalidStateError: if the connection is closed, or the transceiver is
+                                   stopped, when it is awaited.
+        """
+        super().replaceTrack(track)
+        if self._connection is None:
+            return Done()
+        return self._connection._track_replaced(self)
 
     async def _run_rtcp(self) -> None:
         try:
@@ -103,6 +203,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     ) -> Coroutine[Any, Any, RTCEncodedFrame | None]:
         # What cannot be sent is not encoded, and uses no sequence numbers: a receiver
         # that misses 32768 of them decrypts nothing more (RFC 3711 section 3.3.1).
+        if self._changed and self._parameters is not None:
+            self._follow(self._parameters)
         if self.track is not None and not self._has_path():
             return self._skip_frame(self.track)
         return super()._next_encoded_frame(codec)
@@ -141,34 +243,38 @@ class RTCCertificate(aiortc.RTCCertificate):
         return list(self._fingerprints)
 
 
-def drop_repeated_codecs(transceiver: aiortc.RTCRtpTransceiver) -> None:
-    """
-    Keep the first of those negotiated codecs which have one payload type: aiortc gives
-    its own number to each that the peer has under a number outside of 96 to 127.
-    """
-    codecs = {x.payloadType: x for x in reversed(transceiver._codecs)}
-    if len(codecs) < len(transceiver._codecs):
-        transceiver._codecs = [
-            x for x in transceiver._codecs if codecs[x.payloadType] is x
-        ]
+def preferred_codecs(
+    transceiver: aiortc.RTCRtpTransceiver,
+) -> list[aiortc.RTCRtpCodecCapability]:
+    return transceiver._preferred_codecs
 
 
-def has_preferred_codecs(transceiver: aiortc.RTCRtpTransceiver) -> bool:
-    return bool(transceiver._preferred_codecs)
+def sender_ids(sender: aiortc.RTCRtpSender) -> tuple[str, str, int, int]:
+    """
+    Return the ids of a sender's stream and track, and its SSRCs, that of the
+    retransmissions last.
+    """
+    return sender._stream_id, sender._track_id, sender._ssrc, sender._rtx_ssrc
 
 
-def is_bundled(endpoint: "Endpoint") -> bool:
-    """
-    Whether an endpoint uses the transport of another one.
-    """
-    return endpoint._bundled
+def streams_count(data: aiortc.RTCSctpTransport) -> int:
+    return data._outbound_streams_count
 
 
-def share_transport(transceiver: aiortc.RTCRtpTransceiver) -> None:
+def dtls_of(endpoint: "Endpoint") -> aiortc.RTCDtlsTransport:
     """
-    Have a transceiver not be the owner of the transport that it has.
+    Return the transport of an endpoint.
     """
-    transceiver._bundled = True
+    if isinstance(endpoint, BaseTransceiver):
+        return endpoint.receiver.transport
+    return endpoint.transport
+
+
+def use_transport(
+    transceiver: aiortc.RTCRtpTransceiver, dtls: aiortc.RTCDtlsTransport
+) -> None:
+    transceiver.receiver.setTransport(dtls)
+    transceiver.sender.setTransport(dtls)
 
 
 def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
@@ -185,43 +291,52 @@ def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
     return isinstance(transceiver, RTCRtpTransceiver) and transceiver._stopping
 
 
+def is_sender_of(connection: TrackOwner, sender: aiortc.RTCRtpSender) -> bool:
+    """
+    Whether a connection has made a sender, also if it was rolled back since.
+    """
+    return isinstance(sender, RTCRtpSender) and sender._connection is connection
+
+
+def set_track(
+    sender: aiortc.RTCRtpSender, track: aiortc.MediaStreamTrack | None
+) -> None:
+    """
+    Have a sender send another track, or none, which is no step of the negotiation.
+    """
+    BaseSender.replaceTrack(sender, track)
+
+
 def kind_of(endpoint: "Endpoint") -> str:
     """
     Return the kind of the m-section that describes an endpoint.
     """
-    if isinstance(endpoint, aiortc.RTCRtpTransceiver):
+    if isinstance(endpoint, BaseTransceiver):
         return endpoint.kind
     return "application"
 
 
-def mline_index(transceiver: aiortc.RTCRtpTransceiver) -> int | None:
-    return transceiver._get_mline_index()
-
-
-def set_mline_index(transceiver: aiortc.RTCRtpTransceiver, index: int | None) -> None:
+def show_transceiver(
+    transceiver: aiortc.RTCRtpTransceiver, index: int | None, section: "Section | None"
+) -> None:
+    """
+    Have a transceiver say what has been agreed of its m-section, or that it has none.
+    """
+    transceiver._set_mid(section.mid if section else None)  # type: ignore[arg-type]
     transceiver._set_mline_index(index)  # type: ignore[arg-type]
-
-
-def dissociate(transceiver: aiortc.RTCRtpTransceiver) -> None:
-    """
-    Take a transceiver's m-section away from it.
-    """
-    transceiver._set_mid(None)  # type: ignore[arg-type]
-    set_mline_index(transceiver, None)
-
-
-@contextmanager
-def role_kept(transports: set[aiortc.RTCDtlsTransport]) -> Iterator[None]:
-    """
-    Keep the roles of DTLS associations which exist, whatever is negotiated: only a new
-    association has new roles (RFC 8842 section 5.5).
-    """
-    roles = [(x, x._role) for x in transports if x.state != "new"]
-    try:
-        yield
-    finally:
-        for transport, role in roles:
-            transport._set_role(role)
+    transceiver._codecs = section.codecs if section else []
+    transceiver._headerExtensions = section.extensions if section else []
+    transceiver._offerDirection = section.offered_direction if section else None
+    current = section.current_direction if section else None
+    if current != transceiver.currentDirection:
+        # webrtc-pc #dom-rtcrtptransceiver-currentdirection
+        transceiver._setCurrentDirection(current)  # type: ignore[arg-type]
+        if current is None:
+            transceiver.sender._enabled = transceiver.receiver._enabled = True
+    track = section.track if section else None
+    transceiver.receiver._track = track  # type: ignore[assignment]
+    if section is not None and section.transport is not None:
+        use_transport(transceiver, section.transport)
 
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:
@@ -232,6 +347,8 @@ def end_track(track: aiortc.MediaStreamTrack) -> None:
     """
     End a remote track, and the wait of who reads it.
     """
+    if track.readyState == "ended":
+        return
     if isinstance(track, aiortc.rtcrtpreceiver.RemoteStreamTrack):
         track._queue.put_nowait(None)
     track.stop()

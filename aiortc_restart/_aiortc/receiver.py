@@ -143,6 +143,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     _blocked: tuple[int | None, int] = None, 0
     "At which packet the picture waits, and since when, in milliseconds."
 
+    _parameters: RTCRtpReceiveParameters | None = None
+
     _latest_source: int | None = None
     "From which source the last packet has come."
 
@@ -183,6 +185,13 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         await super()._handle_rtp_packet(packet, arrival_time_ms)
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        """
+        Begin to receive, or go on with what has been negotiated since, beside what was
+        before (RFC 3264 section 8.3.2).
+        """
+        if self._parameters is not None and parameters != self._parameters:
+            self._follow(parameters)
+        self._parameters = parameters
         if self.__decoder_thread is None:
             self._sources: dict[int, None] = {}
             self.__decoder_queue = FrameQueue(self.__decoder_error)
@@ -229,6 +238,18 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         if not nack.missing or origin != self._blocked[0]:
             self._blocked = origin if nack.missing else None, arrival
         return arrival - self._blocked[1] >= PATIENCE_MS and bool(nack.missing)
+
+    def _follow(self, parameters: RTCRtpReceiveParameters) -> None:
+        """
+        Receive what has been negotiated, too.
+        """
+        for codec in parameters.codecs:
+            if codec.payloadType is not None:
+                self.__codecs[codec.payloadType] = codec
+        for encoding in parameters.encodings:
+            if encoding.rtx:
+                self.__rtx_ssrc[encoding.rtx.ssrc] = encoding.ssrc
+        self.transport._register_rtp_receiver(self, parameters)
 
     def _make_room(self, source: int) -> None:
         """

@@ -19,7 +19,8 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aioice.ice.Connection,
         "_add_remote_candidate _check_list _check_periodic _closing _components "
         "_early_checks _early_checks_done _end_remote_candidates "
-        "_local_candidates _local_candidates_end _nominated _nominating "
+        "_local_candidates _local_candidates_end _local_password _local_username "
+        "_nominated _nominating "
         "_pair_remote_candidate _protocols _prune_components _query_consent_task "
         "_remote_candidates _remote_candidates_end "
         "_remote_candidates_resolving _tie_breaker _transport_policy _valid_username "
@@ -44,18 +45,21 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_RTCDtlsTransport__rx_bytes _RTCDtlsTransport__rx_packets "
         "_RTCDtlsTransport__tx_bytes _RTCDtlsTransport__tx_packets _data_receiver "
         "_do_handshake _get_stats _handle_rtcp_data _handle_rtp_data _recv_next _role "
-        "_rtp_router _rx_srtp _send_data _set_role _set_state _srtp_profiles _ssl "
-        "_state _stats_id _write_ssl".split(),
+        "_register_rtp_receiver _rtp_router _rx_srtp _send_data _set_role _set_state "
+        "_srtp_profiles _ssl _state _stats_id _write_ssl".split(),
     ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
-        "_bundled _codecs _get_mline_index _headerExtensions _offerDirection "
+        "_RTCRtpTransceiver__stopped _bundled _codecs _get_mline_index "
+        "_headerExtensions _offerDirection "
         "_preferred_codecs _setCurrentDirection _set_mid _set_mline_index".split(),
     ),
     (
         aiortc.RTCRtpSender,
-        "_RTCRtpSender__packet_count _RTCRtpSender__rtcp_exited _enabled "
-        "_next_encoded_frame _run_rtcp _send_keyframe".split(),
+        "_RTCRtpSender__encoder _RTCRtpSender__loop _RTCRtpSender__packet_count "
+        "_RTCRtpSender__rtcp_exited _RTCRtpSender__rtp_header_extensions_map "
+        "_RTCRtpSender__rtx_payload_type _enabled _next_encoded_frame "
+        "_run_rtcp _send_keyframe".split(),
     ),
     (
         aiortc.RTCRtpReceiver,
@@ -76,7 +80,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_advertised_rwnd _association_state _bundled _cwnd _data_channel_flush "
         "_data_channel_queue _data_channels _fast_recovery_exit _flight_size_decrease "
         "_get_inbound_stream _handle_data _inbound_streams _init _last_received_tsn "
-        "_local_port _mark_received _maybe_abandon _outbound_queue "
+        "_local_port _loop _mark_received _maybe_abandon _outbound_queue "
         "_partial_bytes_acked _receive_chunk _receive_data_chunk "
         "_receive_forward_tsn_chunk _reconfig_failures _reconfig_in_progress "
         "_reconfig_request _reconfig_timer_cancel _reconfig_timer_expired "
@@ -91,18 +95,15 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         [
             "_RTCPeerConnection__" + name
             for name in (
-                "assertNotClosed certificates closeTask configuration connect "
-                "connectionState "
+                "certificates closeTask cname configuration connectionState "
                 "createDtlsTransport createSctpTransport createTransceiver "
-                "getTransceiverByMLineIndex getTransceiverByMid "
                 "currentLocalDescription currentRemoteDescription dtlsTransports "
-                "gather iceConnectionState iceGatheringState "
-                "iceTransports isClosed localRtp log_debug pendingLocalDescription "
-                "pendingRemoteDescription remoteDtls remoteIce remoteRtp sctp "
-                "sctpRemoteCaps sctpRemotePort sctp_mline_index seenMids "
-                "setSignalingState signalingState transceivers updateConnectionState "
-                "updateIceConnectionState updateIceGatheringState "
-                "validate_description"
+                "iceConnectionState iceGatheringState iceTransports isClosed localRtp "
+                "log_debug pendingLocalDescription pendingRemoteDescription "
+                "remoteDtls remoteIce remoteRtp sctp sctpRemoteCaps sctpRemotePort "
+                "sctp_mline_index seenMids signalingState stream_id transceivers "
+                "updateConnectionState updateIceConnectionState "
+                "updateIceGatheringState"
             ).split()
         ],
     ),

@@ -94,6 +94,13 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         for chunk in self._sent_queue:
             chunk._misses = -(10**6)
 
+    async def start(
+        self, remoteCaps: aiortc.RTCSctpCapabilities | None, remotePort: int
+    ) -> None:
+        # aiortc has asked for one when the transport was made, maybe before any ran.
+        self._loop = asyncio.get_running_loop()
+        await super().start(remoteCaps, remotePort)
+
     async def recover(self, certain: bool = True) -> None:
         """
         Send again what was lost with the path, without waiting for the timer, and

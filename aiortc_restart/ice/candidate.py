@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import aioice
 import aiortc
 import aiortc.rtcicetransport
+from aiortc import RTCIceCandidate as BaseIceCandidate
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 MAX_LENGTH = 1024
@@ -17,7 +18,7 @@ T = TypeVar("T", str, int)
 
 
 @dataclass
-class RTCIceCandidate(aiortc.RTCIceCandidate):
+class RTCIceCandidate(BaseIceCandidate):
     """
     The :class:`RTCIceCandidate` interface represents a candidate Interactive
     Connectivity Establishment (ICE) configuration which may be used to
@@ -78,7 +79,7 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
         if not attribute:
             if mid is None and index is None:
                 return None
-            parsed: aiortc.RTCIceCandidate = _end_of_candidates()
+            parsed: BaseIceCandidate = _end_of_candidates()
         else:
             parsed = _parse(attribute)
             username = username or _extensions(attribute).get("ufrag")
@@ -143,10 +144,10 @@ def candidate_from_aioice(
     """
     Convert a candidate of the generation which has the given credentials.
     """
-    return RTCIceCandidate(
-        **vars(aiortc.rtcicetransport.candidate_from_aioice(candidate)),
-        usernameFragment=parameters.usernameFragment if parameters else None,
-    )
+    # The base's may have been replaced by this class, by an application.
+    converted = vars(aiortc.rtcicetransport.candidate_from_aioice(candidate))
+    username = parameters.usernameFragment if parameters else None
+    return RTCIceCandidate(**{**converted, "usernameFragment": username})
 
 
 def end_of_candidates(parameters: aiortc.RTCIceParameters) -> RTCIceCandidate:
@@ -159,7 +160,7 @@ def end_of_candidates(parameters: aiortc.RTCIceParameters) -> RTCIceCandidate:
     )
 
 
-def is_end_of_candidates(candidate: aiortc.RTCIceCandidate) -> bool:
+def is_end_of_candidates(candidate: BaseIceCandidate) -> bool:
     """
     Whether a candidate stands for the end of candidates, as its attribute is empty.
     """
@@ -176,9 +177,9 @@ def _check_length(attribute: str) -> None:
         )
 
 
-def _end_of_candidates() -> aiortc.RTCIceCandidate:
+def _end_of_candidates() -> BaseIceCandidate:
     # The W3C's attributes are null then, the base's fields have no such value.
-    return aiortc.RTCIceCandidate(
+    return BaseIceCandidate(
         component=1, foundation="", ip="", port=0, priority=0, protocol="", type=""
     )
 
@@ -208,7 +209,7 @@ def _member(message: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
     return value
 
 
-def _parse(attribute: str) -> aiortc.RTCIceCandidate:
+def _parse(attribute: str) -> BaseIceCandidate:
     try:
         candidate = candidate_from_sdp(attribute)
     except (AssertionError, IndexError, ValueError):

@@ -139,24 +139,24 @@ class Connection(PathConnection):
     async def add_remote_candidate(
         self, remote_candidate: aioice.Candidate | None
     ) -> None:
-        if remote_candidate is not None and remote_candidate.component != COMPONENT:
-            # To the base, a check from there would be a programming error.
-            logger.debug(
-                "Connection(%s) x remote candidate of component %d",
-                self.local_username,
-                remote_candidate.component,
-            )
-            return
-        if remote_candidate is None or (
-            self._remotes_expected < MAX_REMOTE_CANDIDATES
-            # asyncio closes a socket which is asked to send to another port.
-            and 0 < remote_candidate.port < 65536
+        if remote_candidate is not None and aioice.mdns.is_mdns_hostname(
+            remote_candidate.host
         ):
-            if remote_candidate and aioice.mdns.is_mdns_hostname(remote_candidate.host):
+            if self._takes(remote_candidate):
                 await self._add_named_candidate(remote_candidate)
-            else:
-                await super().add_remote_candidate(remote_candidate)
-            self._check_new_pairs()
+                self._check_new_pairs()
+        else:
+            self.take_remote_candidate(remote_candidate)
+
+    def take_remote_candidate(self, remote_candidate: aioice.Candidate | None) -> None:
+        """
+        Add a remote candidate which has an address, or the end of candidates.
+        """
+        if remote_candidate is None:
+            self._take_remote_end()
+        elif self._takes(remote_candidate):
+            self._take_remote(remote_candidate)
+        self._check_new_pairs()
 
     def abort_gathering(self) -> None:
         """
@@ -504,6 +504,21 @@ class Connection(PathConnection):
         self.check_state(pair, pair.State.FROZEN)
         if pair in self._triggered and pair in self._pairs and not self._is_closing:
             self.check_start_task(pair)
+
+    def _takes(self, candidate: aioice.Candidate) -> bool:
+        if candidate.component != COMPONENT:
+            # To the base, a check from there would be a programming error.
+            logger.debug(
+                "Connection(%s) x remote candidate of component %d",
+                self.local_username,
+                candidate.component,
+            )
+            return False
+        # asyncio closes a socket which is asked to send to another port.
+        return (
+            self._remotes_expected < MAX_REMOTE_CANDIDATES
+            and 0 < candidate.port < 65536
+        )
 
     def _check_new_pairs(self) -> None:
         # aioice looks for them at its pace only.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import aioice
 import aiortc
+from aiortc import RTCIceParameters
 
 from .._aiortc import GatheringOptions
 from .candidate import (
@@ -66,7 +67,7 @@ class GatheringGeneration:
 
     @property
     def local(self) -> aiortc.RTCIceParameters:
-        return aiortc.RTCIceParameters(
+        return RTCIceParameters(
             usernameFragment=self.connection.local_username,
             password=self.connection.local_password,
         )

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import aiortc
+from aiortc import RTCIceParameters
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
 from .._aiortc import random_ice_string
@@ -21,7 +22,7 @@ def create_credentials() -> aiortc.RTCIceParameters:
     """
     Return a username fragment and a password which have not been used before.
     """
-    return aiortc.RTCIceParameters(
+    return RTCIceParameters(
         usernameFragment=random_ice_string(USERNAME_LENGTH),
         password=random_ice_string(PASSWORD_LENGTH),
     )

@@ -163,15 +163,21 @@ class IceGeneration(GatheringGeneration):
         return self._liveness is not None and self._liveness.silent
 
     async def add_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
-        # None is trickled after end-of-candidates (RFC 8838 section 14).
-        if self._remote_candidates_end:
-            logger.debug("%r ignores a candidate after end-of-candidates", self)
-            return
-        self.choose_policy()
-        await self.connection.add_remote_candidate(
-            aiortc.rtcicetransport.candidate_to_aioice(candidate)
-        )
-        self._settle()
+        if self._takes_candidates():
+            await self.connection.add_remote_candidate(
+                aiortc.rtcicetransport.candidate_to_aioice(candidate)
+            )
+            self._settle()
+
+    def take_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
+        """
+        Add a remote candidate which has an address, at once.
+        """
+        if self._takes_candidates():
+            self.connection.take_remote_candidate(
+                aiortc.rtcicetransport.candidate_to_aioice(candidate)
+            )
+            self._settle()
 
     def allow_silence(self, seconds: float | None) -> None:
         """
@@ -194,7 +200,7 @@ class IceGeneration(GatheringGeneration):
         await self._tasks.cancel()
         await self.connection.close()
 
-    async def end_remote_candidates(self, named: bool = False) -> None:
+    def end_remote_candidates(self, named: bool = False) -> None:
         """
         Take note that the peer has no more candidates.
 
@@ -210,7 +216,7 @@ class IceGeneration(GatheringGeneration):
             self._remote_candidates_end = named
         else:
             self._remote_candidates_end = True
-            await self.connection.add_remote_candidate(None)
+            self.connection.take_remote_candidate(None)
         self.remote_candidates_known()
 
     def forget_remote(self) -> None:
@@ -414,6 +420,14 @@ class IceGeneration(GatheringGeneration):
     def _settle(self) -> None:
         if self.owner is not None:
             self.owner.generation_settled(self)
+
+    def _takes_candidates(self) -> bool:
+        # None is trickled after end-of-candidates (RFC 8838 section 14).
+        if self._remote_candidates_end:
+            logger.debug("%r ignores a candidate after end-of-candidates", self)
+            return False
+        self.choose_policy()
+        return True
 
     def _tell_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
         if self.owner is not None:

@@ -14,7 +14,7 @@ from .candidate import (
     candidate_from_aioice,
 )
 from .gatherer import RTCIceGatherer
-from .generation import IceGeneration, RemoteState
+from .generation import IceGeneration
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +77,8 @@ class GenerationKeeper(BaseIceTransport):
         self._retired: dict[IceGeneration, asyncio.TimerHandle] = {}
         self._current.owner = self
 
-        # What was pending when the description that is being applied came, and what
-        # was known of the peer by then.
-        self._settled: IceGeneration | None = None
-        self._remote_states: list[tuple[IceGeneration, RemoteState]] = []
-        self.held = False
-        "Whether it is kept from stopping, as a rollback may need it again."
+        # Whether the peer's credentials of the current one have been negotiated.
+        self._agreed = False
 
         self._closing = Tasks("RTCIceTransport")
         self._dropped = 0
@@ -101,11 +97,7 @@ class GenerationKeeper(BaseIceTransport):
         """
         The generations which hold sockets, the oldest first.
         """
-        # One that a description has put aside may be taken up again.
-        alive = [
-            *(*self._retired, self._active, self._current),
-            *(self._settled, self._pending),
-        ]
+        alive = [*self._retired, self._active, self._current, self._pending]
         return [x for x in dict.fromkeys(alive) if x is not None and not x.closed]
 
     @property

@@ -77,10 +77,19 @@ class PathConnection(_aiortc.Connection):
         inbox: Inbox,
         consent: ConsentTimes,
         pacing: Pacing,
-        *args: Any,
-        **kwargs: Any,
+        *,
+        ice_controlling: bool,
+        local_username: str,
+        local_password: str,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            ice_controlling=ice_controlling,
+            local_username=local_username,
+            local_password=local_password,
+        )
+        # Again, as an application may have put a subclass of its own in the place of
+        # aioice's class, with the same credentials for all.
+        self._set_local_credentials(local_username, local_password)
         self.answers = 0
         "How many requests have been answered."
         self.consent_time: float | None = None

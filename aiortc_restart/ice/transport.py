@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Sequence
 
 import aioice
 import aioice.ice
@@ -36,6 +37,13 @@ class RTCIceTransport(GenerationKeeper):
     :param consentTimeout: How long consent lasts after a response, in seconds. `None`
                            for aioice's settings.
     """
+
+    @property
+    def agreed(self) -> bool:
+        """
+        Whether both sides have agreed on its credentials.
+        """
+        return self._agreed or self.started
 
     @property
     def gathered(self) -> bool:
@@ -130,7 +138,7 @@ class RTCIceTransport(GenerationKeeper):
         username = getattr(candidate, "usernameFragment", None)
         generation = self._generation_of(username)
         if candidate is None or is_end_of_candidates(candidate):
-            await generation.end_remote_candidates(named=username is not None)
+            generation.end_remote_candidates(named=username is not None)
         else:
             await generation.add_remote_candidate(candidate)
 
@@ -188,7 +196,7 @@ class RTCIceTransport(GenerationKeeper):
         """
         Irreversibly stop the :class:`RTCIceTransport`.
         """
-        if self.state == "closed" or self.held:
+        if self.state == "closed":
             return
         for handle in self._retired.values():
             handle.cancel()
@@ -204,85 +212,82 @@ class RTCIceTransport(GenerationKeeper):
 
     # What the negotiation does to it. Each of them takes effect at once.
 
-    def adopt(self) -> None:
-        """
-        Make the pending restart the negotiated one of a transport that has no peer, as
-        all its m-sections have been rejected. A path that it has is left alone.
-        """
-        generation, previous = self._pending, self._current
-        assert generation is not None
-        if previous.started:
-            self.discard()
-            return
-        self._pending = None
-        self._current = generation
-        self._connection = generation.connection
-        self._close(previous)
-
-    def begin(
+    def propose(
         self,
-        local: aiortc.RTCIceParameters,
+        local: aiortc.RTCIceParameters | None = None,
         remote: aiortc.RTCIceParameters | None = None,
     ) -> None:
         """
-        Begin a restart, in place of any that is pending.
+        Take note of what a description says that is being negotiated. New credentials
+        begin a restart in the place of any that is pending; the negotiated ones end it.
+        The call goes on as it is, and nothing is gathered or sent yet.
 
-        The call goes on as it is; nothing is gathered or sent yet.
-
-        :param local: The new local credentials.
-        :param remote: The new credentials of the peer, if it is the offerer.
+        :param local: Our credentials, in a description of ours. Beside those of the
+                      peer's offer, what we use if that begins a restart.
+        :param remote: The peer's credentials, in a description of the peer's.
 
         :raises ValueError: if the credentials do not satisfy RFC 8839 section 5.4.
         """
-        generation = self._create_generation(local)
-        generation.remote = remote
-        self._replace_pending(generation)
+        if remote is None:
+            assert local is not None
+            self._propose_local(local)
+        elif local is None or not self.agreed:
+            if (
+                local is not None
+                and credentials_differ(remote, self._current.remote)
+                and credentials_differ(local, self._current.local)
+            ):
+                self._reset(local)
+            self._describe_remote(remote)
+        elif not credentials_differ(remote, self.remote_parameters):
+            self._discard()
+        elif credentials_differ(remote, self.pending_remote_parameters):
+            self._begin(local, remote)
+
+    def withdraw(self, local: aiortc.RTCIceParameters | None = None) -> None:
+        """
+        Go back to what has been negotiated last: the descriptions since have been
+        rolled back.
+
+        :param local: Our credentials from now on, if nothing has been negotiated.
+                      `None` if they are to stay.
+        """
+        self._discard()
+        if not self.agreed:
+            self._current.forget_remote()
+            if local is not None:
+                self._reset(local)
+
+    def agree(self, *, answerer: bool) -> None:
+        """
+        Take what has been proposed for negotiated: the checks of a restart begin.
+
+        :param answerer: Whether the peer has offered it.
+        """
+        if self.pending_remote_parameters is not None:
+            self._commit(answerer)
+        elif self._pending is not None:
+            self._adopt()
+        self._agreed |= self._current.remote is not None
+
+    def decide_role(self, controlling: bool | None) -> None:
+        """
+        Have the role which descriptions say (RFC 8445 section 6.1.1), unless one is in
+        use, which may have been changed to end a conflict.
+
+        :param controlling: `None` for none yet.
+        """
+        self._role_set = controlling is not None
+        if not self.started:
+            self._connection.ice_controlling = bool(controlling)
+            for generation in self.generations:
+                generation.connection.ice_controlling = bool(controlling)
 
     def begin_gathering(self) -> None:
         """
         Gather the candidates of the generation which the next description describes.
         """
         self._gatherer.begin_gathering()
-
-    def commit(
-        self, remote: aiortc.RTCIceParameters | None = None, *, answerer: bool = False
-    ) -> None:
-        """
-        Make the pending restart the negotiated one, and begin its checks.
-
-        :param remote: The peer's new credentials, if it is the answerer.
-        :param answerer: Whether the restart was offered by the peer.
-        """
-        generation, previous = self._pending, self._current
-        assert generation is not None
-        remote = remote or generation.remote
-        assert remote is not None
-        self._pending = None
-        self._current = generation
-        if previous is not self._active:
-            self._close(previous)
-        previous.supersede()
-        self._gatherer.update_state()
-        if self._active is None:
-            # Applications look there for the connection which is in use.
-            self._connection = generation.connection
-        else:
-            self._active.ask()
-            if self._active.out and self._selected_pair is not None:
-                generation.connection.dead_path = (
-                    self._selected_pair.local_addr[0],
-                    self._selected_pair.remote_addr[0],
-                )
-        kept = _addresses(previous.connection.remote_candidates) & _addresses(
-            generation.connection.remote_candidates
-        )
-        generation.start(
-            remote,
-            answerer=answerer,
-            kept_sockets=bool(kept),
-            timeout=self._restart_timeout,
-        )
-        self._update_state()
 
     def complete_remote_candidates(self, username: str | None) -> None:
         """
@@ -323,26 +328,12 @@ class RTCIceTransport(GenerationKeeper):
             for connection, lifetime in before:
                 connection.consent_times_changed(lifetime)
 
-    def discard(self) -> None:
-        """
-        Give up the pending restart, if there is one.
-        """
-        if self._pending is not None:
-            self._replace_pending(None)
-
     def expect_no_candidates(self) -> None:
         """
         Take note that the peer has probably told all candidates of the latest
         generation. Should more come, they are taken.
         """
         self._latest.remote_candidates_known()
-
-    def forget_remote(self) -> None:
-        """
-        Forget what a description has said of a first peer: another one takes its place.
-        """
-        if not self._current.started:
-            self._current.forget_remote()
 
     def gathered_by(
         self, username: str | None
@@ -357,65 +348,20 @@ class RTCIceTransport(GenerationKeeper):
                 return generation.local_candidates, generation.gathered
         return None
 
-    def prepare(self) -> None:
+    def take_candidates(
+        self, candidates: Sequence[aiortc.RTCIceCandidate], complete: bool
+    ) -> None:
         """
-        Keep what is pending, until the description that is about to be applied has been
-        or has failed: :meth:`settle` or :meth:`revert`.
-        """
-        self._settled = self._pending
-        self._remote_states = [
-            (x, x.remote_state)
-            for x in (self._pending, self._current)
-            if x is not None and not x.started
-        ]
+        Add the candidates of the peer's latest description which have addresses.
 
-    def reset(self, local: aiortc.RTCIceParameters) -> None:
+        :param complete: Whether the description says that there are no more.
         """
-        Forget a first generation whose description has been rolled back, with what it
-        has gathered.
-
-        :param local: The local credentials from now on.
-        """
-        if self.started or self.state == "closed":
+        if self.state == "closed":
             return
-        self.discard()
-        previous = self._current
-        self._current = self._create_generation(local, restart=False)
-        self._current.connection.ice_controlling = previous.connection.ice_controlling
-        self._connection = self._current.connection
-        self._gatherer.show(self._current)
-        self._close(previous)
-
-    def revert(self) -> None:
-        """
-        Take up again what was pending: the description has failed.
-        """
-        pending, self._settled = self._settled, None
-        for generation, state in self._remote_states:
-            generation.remote_state = state
-        self._remote_states = []
-        if self._pending is not pending:
-            self._replace_pending(pending)
-
-    def settle(self) -> None:
-        """
-        Let go of what was pending: the description has been applied.
-        """
-        pending, self._settled = self._settled, None
-        self._remote_states = []
-        if self._pending is not None:
-            # The first negotiation decides the role after the generation was made.
-            self._pending.connection.ice_controlling = self._connection.ice_controlling
-        if pending is not None and pending not in (self._pending, self._current):
-            self._close(pending)
-
-    def describe_remote(self, remote: aiortc.RTCIceParameters) -> None:
-        """
-        Take note of the peer's credentials, before its candidates are added.
-        """
-        generation = self._pending or self._current
-        if not generation.started:
-            generation.remote = remote
+        for candidate in candidates:
+            self._latest.take_remote_candidate(candidate)
+        if complete:
+            self._latest.end_remote_candidates()
 
     def trickles(self, username: str | None) -> bool | None:
         """
@@ -440,6 +386,63 @@ class RTCIceTransport(GenerationKeeper):
             return self._pending
         return self._current
 
+    def _adopt(self) -> None:
+        """
+        Make the pending restart the negotiated one of a transport that has no peer, as
+        all its m-sections have been rejected. A path that it has is left alone.
+        """
+        generation, previous = self._pending, self._current
+        assert generation is not None
+        if previous.started:
+            self._discard()
+            return
+        self._pending = None
+        self._current = generation
+        self._connection = generation.connection
+        self._close(previous)
+
+    def _begin(
+        self, local: aiortc.RTCIceParameters, remote: aiortc.RTCIceParameters | None
+    ) -> None:
+        generation = self._create_generation(local)
+        generation.remote = remote
+        self._replace_pending(generation)
+
+    def _commit(self, answerer: bool) -> None:
+        """
+        Make the pending restart the negotiated one, and begin its checks.
+        """
+        generation, previous = self._pending, self._current
+        assert generation is not None
+        remote = generation.remote
+        assert remote is not None
+        self._pending = None
+        self._current = generation
+        if previous is not self._active:
+            self._close(previous)
+        previous.supersede()
+        self._gatherer.update_state()
+        if self._active is None:
+            # Applications look there for the connection which is in use.
+            self._connection = generation.connection
+        else:
+            self._active.ask()
+            if self._active.out and self._selected_pair is not None:
+                generation.connection.dead_path = (
+                    self._selected_pair.local_addr[0],
+                    self._selected_pair.remote_addr[0],
+                )
+        kept = _addresses(previous.connection.remote_candidates) & _addresses(
+            generation.connection.remote_candidates
+        )
+        generation.start(
+            remote,
+            answerer=answerer,
+            kept_sockets=bool(kept),
+            timeout=self._restart_timeout,
+        )
+        self._update_state()
+
     def _create_generation(
         self, local: aiortc.RTCIceParameters, restart: bool = True
     ) -> IceGeneration:
@@ -449,6 +452,24 @@ class RTCIceTransport(GenerationKeeper):
         generation.connection.tie_breaker = self._tie_breaker
         generation.owner = self
         return generation
+
+    def _describe_remote(self, remote: aiortc.RTCIceParameters) -> None:
+        """
+        Take note of the peer's credentials, before its candidates are added.
+        """
+        generation = self._pending or self._current
+        if generation.started:
+            return
+        if generation.remote is not None and credentials_differ(
+            remote, generation.remote
+        ):
+            # Another offer has taken the place of the one before.
+            generation.forget_remote()
+        generation.remote = remote
+
+    def _discard(self) -> None:
+        if self._pending is not None:
+            self._replace_pending(None)
 
     def _find_generation(self, username: str | None) -> IceGeneration | None:
         latest = self._latest
@@ -475,12 +496,46 @@ class RTCIceTransport(GenerationKeeper):
             )
         return generation
 
+    def _propose_local(self, local: aiortc.RTCIceParameters) -> None:
+        if not credentials_differ(local, self.local_parameters):
+            self._discard()
+        elif not self.agreed and self._current.remote is None:
+            self._reset(local)
+        elif self._pending is None or credentials_differ(local, self._pending.local):
+            self._begin(local, self.pending_remote_parameters)
+
+    def _reset(self, local: aiortc.RTCIceParameters) -> None:
+        """
+        Forget a first generation with what it has gathered.
+        """
+        if self.started or self.state == "closed":
+            return
+        self._discard()
+        previous = self._current
+        self._current = self._create_generation(local, restart=False)
+        self._current.connection.ice_controlling = previous.connection.ice_controlling
+        self._connection = self._current.connection
+        self._gatherer.show(self._current)
+        self._close(previous)
+
     def _replace_pending(self, generation: IceGeneration | None) -> None:
         previous, self._pending = self._pending, generation
         self._gatherer.show(generation or self._current)
         self._order_generations()
-        if previous is not None and previous is not self._settled:
+        if previous is not None:
             self._close(previous)
+
+
+def credentials_differ(
+    a: aiortc.RTCIceParameters, b: aiortc.RTCIceParameters | None
+) -> bool:
+    """
+    Whether either of username fragment and password is another (RFC 8445 section 9).
+    """
+    return b is None or (a.usernameFragment, a.password) != (
+        b.usernameFragment,
+        b.password,
+    )
 
 
 def _addresses(candidates: list[aioice.Candidate]) -> set[tuple[str, int]]:

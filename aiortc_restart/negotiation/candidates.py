@@ -1,10 +1,10 @@
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiortc
 from aiortc.exceptions import OperationError
-from aiortc.sdp import MediaDescription, SessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription, candidate_to_sdp
 
 from . import bundle, credentials
 
@@ -52,6 +52,30 @@ def belongs(
     return (username, mid_of(candidate, descriptions)) in known
 
 
+def check_addressed(
+    candidate: aiortc.RTCIceCandidate | None,
+    descriptions: Sequence[SessionDescription],
+) -> None:
+    """
+    Check that there is a place for a candidate, or that it can be held for one.
+
+    :param descriptions: The remote descriptions, the pending one first.
+
+    :raises OperationError: if the first description has no such m-section and the
+                            candidate names no generation, or one that cannot be.
+    :raises ValueError: if it is no candidate's size.
+    """
+    if candidate is None:
+        return
+    username = getattr(candidate, "usernameFragment", None)
+    if username is not None and not belongs(candidate, username, descriptions):
+        check_holdable(candidate, username)
+        return
+    check_size(candidate)
+    if descriptions and is_named(candidate):
+        section_of(candidate, descriptions[0])
+
+
 def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
     """
     Check that a description may come to which a candidate belongs.
@@ -69,15 +93,19 @@ def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
 
 def check_size(candidate: aiortc.RTCIceCandidate) -> None:
     """
-    Check the size of a candidate, which is to be shown in a description.
+    Check that a candidate can be shown in a description.
 
-    :raises ValueError: if it is over the limit.
+    :raises ValueError: if it is over the limit, or is no text that can be sent.
     """
     if size(candidate) > MAX_SIZE:
         raise ValueError(
             f"There are {size(candidate)} characters in a candidate, of at most "
             f"{MAX_SIZE}"
         )
+    try:
+        candidate_to_sdp(candidate).encode()
+    except UnicodeEncodeError:
+        raise ValueError("A candidate has half of a surrogate pair") from None
 
 
 def size(candidate: aiortc.RTCIceCandidate) -> int:
@@ -156,29 +184,6 @@ def named_candidates(media: MediaDescription) -> list[aiortc.RTCIceCandidate]:
     return [x for x in media.ice_candidates if not _is_address(x.ip)]
 
 
-def put_names_aside(description: SessionDescription) -> Callable[[], None]:
-    """
-    Take out the candidates whose names have to be resolved, which may take a second,
-    and with them the end of candidates, so that nothing waits for them.
-
-    :return: A function which has the description say again what it said.
-    """
-    said = []
-    for media in description.media:
-        found, named = media.ice_candidates, named_candidates(media)
-        if named:
-            said.append((media, found, media.ice_candidates_complete))
-            # To compare each with each would take a time that is quadratic.
-            media.ice_candidates = [x for x in found if _is_address(x.ip)]
-            media.ice_candidates_complete = False
-
-    def restore() -> None:
-        for media, found, complete in said:
-            media.ice_candidates, media.ice_candidates_complete = found, complete
-
-    return restore
-
-
 def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
     """
     Add a candidate to the descriptions of its generation.
@@ -226,9 +231,11 @@ def _bundle_tag(description: SessionDescription, mid: str) -> str:
     """
     Return the BUNDLE-tag of an m-section, which is its own one if it is not bundled.
     """
-    mids = [x.rtp.muxId for x in description.media]
-    bundled = [x for x in bundle.bundled_mids(description) if x in mids]
-    return bundled[0] if mid in bundled else mid
+    bundled = bundle.bundled_mids(description)
+    if mid not in bundled:
+        return mid
+    mids = {x.rtp.muxId for x in description.media}
+    return next((x for x in bundled if x in mids), mid)
 
 
 def _is_address(host: str) -> bool:

@@ -1,19 +1,36 @@
 """
-What makes a description of the peer's one that cannot be applied, or not be answered,
-although aiortc can parse it.
+What makes a description one that cannot be applied, or not be answered, although it can
+be parsed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
+import aiortc
 from aiortc.codecs import CODECS
 from aiortc.sdp import MediaDescription, SessionDescription
+
+from . import bundle, credentials, rejection
 
 DATA = "application"
 "The kind of the m-section for data channels."
 
+DATA_PROFILE = "UDP/DTLS/SCTP"
+
+DATA_PROFILES = (DATA_PROFILE, "TCP/DTLS/SCTP", "DTLS/SCTP")
+"The protocols of data channels (RFC 8841 section 4, and what older browsers had)."
+
+LEGACY_DATA_PROFILE = "DTLS/SCTP"
+
+DEFAULT_DATA_PORT = 5000
+
+RTP_PROFILES = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
+
 EXTENSION_IDS = range(1, 256)
-"The ids which header extensions of a packet may have (RFC 8285 section 4.3)."
+"""
+The ids which header extensions of a packet may have (RFC 8285 section 4.3). Those of
+4096 and more are for the answerer to number (section 7).
+"""
 
 PAYLOAD_TYPES = frozenset(range(128))
 "The payload types which packets may have (RFC 3550 section 5.1)."
@@ -22,30 +39,11 @@ MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
 
 
-def check_formats(description: SessionDescription) -> None:
+def check_description(description: SessionDescription) -> None:
     """
-    Check that aiortc can compare the formats of the m-sections, and show them again.
+    Check that the m-sections can be told apart.
 
-    :raises ValueError: if it cannot.
-    """
-    for media in description.media:
-        mid = media.rtp.muxId
-        # RFC 8866 section 5.14
-        if not media.fmt:
-            raise ValueError(f'Media section "{mid}" has no format')
-        for codec in media.rtp.codecs:
-            if codec.parameters.get("packetization-mode", "0") is None:
-                raise ValueError(
-                    f'Media section "{mid}" has a codec whose packetization-mode has '
-                    "no value"
-                )
-
-
-def check_media(description: SessionDescription) -> None:
-    """
-    Check that aiortc can tell the m-sections apart, and what they say.
-
-    :raises ValueError: if it cannot.
+    :raises ValueError: if they cannot.
     """
     mids = Counter(x.rtp.muxId for x in description.media)
     if None in mids:
@@ -54,10 +52,57 @@ def check_media(description: SessionDescription) -> None:
         # RFC 5888 section 4
         if number > 1:
             raise ValueError(f'{number} media sections have the mid "{mid}"')
-    if sum(x.kind == DATA for x in description.media) > 1:
-        raise ValueError("There is more than one media section for data channels")
+        if len(mid.encode()) > MAX_MID:
+            raise ValueError(f"A mid has more than {MAX_MID} bytes")
     for media in description.media:
-        _check_section(media)
+        # aiortc takes what is behind a blank for the id of the track.
+        words = media.msid
+        if words is not None and " " in words and len(words.split()) < 2:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has a malformed msid attribute'
+            )
+
+
+def check_live_sections(description: SessionDescription, own: bool) -> None:
+    """
+    Check the m-sections which are not rejected, those first which describe transports.
+
+    :param own: Whether the description is this side's.
+
+    :raises ValueError: if one is not valid.
+    """
+    rejected = rejection.rejected_mids(description)
+    live = [x for x in description.media if x.rtp.muxId not in rejected]
+    bundled = bundle.bundled_mids(description)
+    # What is to be rejected need not be valid, and is not the BUNDLE-tag then.
+    known = {x.rtp.muxId for x in live if own or is_data(x) or is_media(x)}
+    others = {x for x in bundled if x in known}
+    others -= {*[x for x in bundled if x in known][:1]}
+    for media in live:
+        if media.rtp.muxId in known - others:
+            check_transport(media, description.type, own)
+    for media in live:
+        if media.rtp.muxId in known:
+            _check_live_section(media)
+        if own and media.dtls is None:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has no DTLS setup attribute'
+            )
+
+
+def _check_live_section(media: MediaDescription) -> None:
+    """
+    Check that an m-section has formats, and that its RTCP is
+    multiplexed (RFC 9429 section 5.8.2).
+
+    :raises ValueError: if not.
+    """
+    mid = media.rtp.muxId
+    # RFC 8866 section 5.14
+    if not media.fmt:
+        raise ValueError(f'Media section "{mid}" has no format')
+    if media.kind in CODECS and not media.rtcp_mux:
+        raise ValueError("RTCP mux is not enabled")
 
 
 def check_same_sections(
@@ -74,14 +119,17 @@ def check_same_sections(
 
     :raises ValueError: if it has not.
     """
-    if description.type != "offer" or current is None:
+    if current is None:
         return
-    before = [x.kind for x in current.media]
-    if [x.kind for x in description.media[: len(before)]] != before:
+    if len(description.media) < len(current.media):
         raise ValueError("Media sections in offer do not match those before")
     for media, known in zip(description.media, current.media, strict=False):
         mid = known.rtp.muxId
-        if media.rtp.muxId != mid and mid not in free:
+        if mid in free and media.rtp.muxId != mid:
+            continue
+        if media.kind != known.kind and mid not in free:
+            raise ValueError("Media sections in offer do not match those before")
+        if media.rtp.muxId != mid:
             raise ValueError(
                 f'Media section "{mid}" of the description before has become '
                 f'"{media.rtp.muxId}" in the offer'
@@ -95,48 +143,94 @@ def check_same_sections(
             )
 
 
-def complete(description: SessionDescription) -> None:
+def check_same_peer(
+    media: MediaDescription, known: aiortc.RTCDtlsParameters | None
+) -> None:
     """
-    Say of m-sections which do not that they send and receive (RFC 3264 section 5.1),
-    and drop the codecs whose payload type another one has already, or no packet has:
-    aiortc would offer them again, each with the feedback of all.
+    Check that an m-section describes the peer with which there is a DTLS association.
+
+    :param known: What it has said of DTLS before.
+
+    :raises ValueError: if it has another fingerprint (RFC 8842 section 5.1).
     """
-    for media in description.media:
-        codecs = {x.payloadType: x for x in reversed(media.rtp.codecs)}
-        if len(codecs) < len(media.rtp.codecs) or not PAYLOAD_TYPES.issuperset(codecs):
-            media.rtp.codecs = [
-                x
-                for x in media.rtp.codecs
-                if x.payloadType in PAYLOAD_TYPES and codecs[x.payloadType] is x
-            ]
-        if media.kind != DATA and media.direction is None:
-            media.direction = "sendrecv"
+    if known is None or media.dtls is None:
+        return
+    before, now = (
+        {(x.algorithm.lower(), x.value.upper()) for x in dtls.fingerprints}
+        for dtls in (known, media.dtls)
+    )
+    if before.isdisjoint(now):
+        raise ValueError(
+            f'Media section "{media.rtp.muxId}" has another DTLS fingerprint than '
+            "before: it is of another peer, for which a new connection is needed. The "
+            "call goes on with the peer that it has."
+        )
 
 
-def put_extensions_aside(description: SessionDescription) -> Callable[[], None]:
+def check_sections_of_answer(
+    description: SessionDescription, offer: SessionDescription
+) -> None:
     """
-    Take out the header extensions whose ids no packet can have. RFC 8285 section 7 has
-    such ones in offers, for those which are left to the answerer to number.
+    Check that an answer has the m-sections of the offer (RFC 3264 section 6).
 
-    :return: A function which has the description say again what it said.
+    :raises ValueError: if it has not.
     """
-    said = [(x.rtp, x.rtp.headerExtensions) for x in description.media]
-    for rtp, extensions in said:
-        rtp.headerExtensions = [x for x in extensions if x.id in EXTENSION_IDS]
-
-    def restore() -> None:
-        for rtp, extensions in said:
-            rtp.headerExtensions = extensions
-
-    return restore
+    if [(x.kind, x.rtp.muxId) for x in description.media] != [
+        (x.kind, x.rtp.muxId) for x in offer.media
+    ]:
+        raise ValueError("Media sections in answer do not match offer")
 
 
-def _check_section(media: MediaDescription) -> None:
+def check_transport(
+    media: MediaDescription, type: str | None, own: bool = False
+) -> None:
+    """
+    Check the m-section which describes a transport: its ICE credentials (RFC 8839
+    section 5.4), that DTLS can authenticate the peer (RFC 8827 section 5.6.4), and that
+    an answer decides the role (RFC 8842 section 5.3).
+
+    :raises ValueError: if something is missing, or not valid.
+    """
     mid = media.rtp.muxId
-    if len(mid.encode()) > MAX_MID:
-        raise ValueError(f"A mid has more than {MAX_MID} bytes")
-    if media.kind != DATA and media.kind not in CODECS:
-        raise ValueError(f'Media section "{mid}" has the unknown kind "{media.kind}"')
-    # aiortc takes what is behind a blank for the id of the track.
-    if media.msid is not None and " " in media.msid and len(media.msid.split()) < 2:
-        raise ValueError(f'Media section "{mid}" has a malformed msid attribute')
+    credentials.validate(media, own)
+    if media.dtls is None:
+        raise ValueError(f'Media section "{mid}" has no DTLS setup attribute')
+    if not media.dtls.fingerprints:
+        raise ValueError(f'Media section "{mid}" has no DTLS fingerprint')
+    if type != "offer" and media.dtls.role not in ("client", "server"):
+        raise ValueError(
+            "DTLS setup attribute must be 'active' or 'passive' for an answer"
+        )
+
+
+def data_port(media: MediaDescription) -> int:
+    """
+    Return the SCTP port to connect to (RFC 8841 section 5).
+
+    :raises ValueError: if the m-section does not say it.
+    """
+    port = media.sctp_port
+    if media.profile.upper() == LEGACY_DATA_PROFILE and media.fmt:
+        # As older browsers had it.
+        if str(media.fmt[0]).isdecimal():
+            port = int(media.fmt[0])
+        elif port is None:
+            port = DEFAULT_DATA_PORT
+    if port is None or not 0 <= port < 65536:
+        raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
+    return port
+
+
+def is_data(media: MediaDescription) -> bool:
+    """
+    Whether an m-section is for data channels, and not for another application.
+    """
+    return media.kind == DATA and media.profile.upper() in DATA_PROFILES
+
+
+def is_media(media: MediaDescription) -> bool:
+    """
+    Whether an m-section is for sound or pictures over RTP, whichever protocols it
+    names: DTLS is what its fingerprints ask for (RFC 9429 section 5.1.2).
+    """
+    return media.kind in CODECS and media.profile.upper().endswith(RTP_PROFILES)

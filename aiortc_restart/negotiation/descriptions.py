@@ -1,19 +1,12 @@
-import dataclasses
-import ipaddress
-import re
 import secrets
 from collections.abc import Sequence
-from typing import overload
 
 import aiortc
 from aiortc.rtcpeerconnection import DISCARD_HOST, DISCARD_PORT
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from .._aiortc import NegotiatedMedia
-from .._secrets import reason, showable
-from . import bundle, check, credentials, limits, rejection
+from . import bundle, check, credentials, rejection
 from .needed import Described
-from .numbers import MediaNumbers
 
 
 class SessionOrigin:
@@ -86,43 +79,6 @@ def check_answer(
         )
 
 
-def check_data_ports(description: SessionDescription) -> None:
-    """
-    Check that it is known which SCTP port to connect to (RFC 8841 section 5).
-
-    :raises ValueError: if an m-section for data channels does not say it.
-    """
-    rejected = rejection.rejected_mids(description)
-    for media in description.media:
-        if media.kind != "application" or media.rtp.muxId in rejected:
-            continue
-        port = media.sctp_port
-        if media.profile == "DTLS/SCTP":
-            # As older browsers had it.
-            known = media.fmt and str(media.fmt[0]).isdecimal()
-            port = int(media.fmt[0]) if known else None
-        if port is None or not 0 <= port < 65536:
-            raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
-
-
-def check_fingerprints(description: SessionDescription) -> None:
-    """
-    Check that DTLS can authenticate the peer (RFC 8827 section 5.6.4).
-
-    :raises ValueError: if an m-section has no fingerprint, or does not say which role
-                        the peer may have (RFC 8842 section 5.2).
-    """
-    for media in description.media:
-        if media.dtls is None:
-            raise ValueError(
-                f'Media section "{media.rtp.muxId}" has no DTLS setup attribute'
-            )
-        if not media.dtls.fingerprints:
-            raise ValueError(
-                f'Media section "{media.rtp.muxId}" has no DTLS fingerprint'
-            )
-
-
 def described(description: SessionDescription | None) -> Described | None:
     """
     Return what the check for negotiation looks at.
@@ -131,6 +87,7 @@ def described(description: SessionDescription | None) -> Described | None:
         return None
     media = [x for x in description.media if x.kind != "application"]
     rejected = rejection.rejected_mids(description)
+    data = [x.rtp.muxId for x in description.media if check.is_data(x)]
     return Described(
         type=str(description.type),
         directions={
@@ -139,7 +96,7 @@ def described(description: SessionDescription | None) -> Described | None:
             else x.direction or "sendrecv"
             for x in media
         },
-        data=len(media) < len(description.media),
+        data=any(x not in rejected for x in data),
         rejected=rejected,
     )
 
@@ -159,66 +116,11 @@ def describe_transport(
     media.ice = parameters
     media.ice_candidates = candidates
     media.ice_candidates_complete = complete
+    if media.port == 0:
+        # It is rejected.
+        return
     media.host = candidates[0].ip if candidates else DISCARD_HOST
     media.port = candidates[0].port if candidates else DISCARD_PORT
-
-
-def make_readable(
-    description: aiortc.RTCSessionDescription,
-) -> aiortc.RTCSessionDescription:
-    """
-    Return a description which says the same in a way that aiortc reads in no time, and
-    which says for each m-section that its candidates have ended, if it says so for the
-    session (RFC 8840 section 8), where aiortc does not look.
-    """
-    sdp = limits.without_repetitions(description.sdp)
-    session, *sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
-    if re.search(r"^a=end-of-candidates\s*$", session, re.MULTILINE):
-        ended = (x.rstrip() + "\r\na=end-of-candidates\r\n" for x in sections)
-        sdp = session + "".join(ended)
-    return dataclasses.replace(description, sdp=sdp)
-
-
-def parse(sessionDescription: aiortc.RTCSessionDescription) -> SessionDescription:
-    """
-    Parse a description and check what can be checked without applying it.
-
-    :raises ValueError: if it is not valid.
-    """
-    limits.check_description(sessionDescription.sdp)
-    try:
-        description = SessionDescription.parse(
-            limits.without_repetitions(sessionDescription.sdp)
-        )
-    except Exception as exc:
-        raise ValueError(
-            f"Cannot parse the {sessionDescription.type}: {reason(exc)}"
-        ) from showable(exc)
-    description.type = sessionDescription.type
-    check.check_formats(description)
-    rejection.complete(description)
-    bundle.share_tag_section(description)
-    for media in description.media:
-        credentials.validate(media)
-    check_fingerprints(description)
-    check_data_ports(description)
-    check.check_media(description)
-    return description
-
-
-def make_showable(description: SessionDescription) -> None:
-    """
-    Replace the addresses in c= and a=rtcp which the base reads and cannot show again,
-    such as names. As there is ICE, nobody uses them (RFC 9429 sections 5.8.1, 5.8.2).
-    """
-    description.host = _showable(description.host)
-    for media in description.media:
-        media.host = _showable(media.host)
-        media.rtcp_host = _showable(media.rtcp_host)
-
-
-def media_sections(description: SessionDescription | None) -> list[MediaDescription]:
-    return description.media if description is not None else []
 
 
 def set_bundle(
@@ -234,58 +136,11 @@ def set_bundle(
     """
     if local is None or remote is None:
         return
-    agreed = bundle.bundled_mids(local)
-    bundled = [x for x in bundle.bundled_mids(remote) if x in agreed]
+    bundled = bundle.negotiated_mids(local, remote)
     old = {x.rtp.muxId for x in remote.media}
-    new = [x.rtp.muxId for x in offer.media if x.rtp.muxId not in old]
+    gone = rejection.rejected_mids(offer)
+    bundled = [x for x in bundled if x not in gone]
+    new = [x.rtp.muxId for x in offer.media if x.rtp.muxId not in old | gone]
     # A peer which did not bundle anything would not bundle what is new either.
     unbundled = not bundled and old > rejection.rejected_mids(remote)
     bundle.set_bundled_mids(offer, [] if unbundled else bundled + new)
-
-
-def set_numbers(
-    media: MediaDescription,
-    numbers: MediaNumbers,
-    negotiated: NegotiatedMedia | None,
-    keep_order: bool,
-) -> None:
-    """
-    Offer what was negotiated under its numbers, and what is new under unused ones (RFC
-    9429 section 5.2.2).
-
-    :param numbers: The numbers in use, to which this adds.
-    :param negotiated: What was negotiated for this section, or `None` if it is new.
-    :param keep_order: Whether the negotiated codecs keep their order.
-    """
-    codecs, extensions = negotiated or ([], [])
-    if negotiated is None:
-        extensions = numbers.number_extensions(media.rtp.headerExtensions)
-    media.rtp.codecs = numbers.number_codecs(media.rtp.codecs, codecs, keep_order)
-    media.rtp.headerExtensions = extensions
-    media.fmt = [x.payloadType for x in media.rtp.codecs]
-
-
-@overload
-def wrap(description: SessionDescription) -> aiortc.RTCSessionDescription: ...
-
-
-@overload
-def wrap(description: None) -> None: ...
-
-
-def wrap(
-    description: SessionDescription | None,
-) -> aiortc.RTCSessionDescription | None:
-    if description is None:
-        return None
-    assert description.type is not None
-    return aiortc.RTCSessionDescription(sdp=str(description), type=description.type)
-
-
-def _showable(host: str | None) -> str | None:
-    try:
-        if host is not None:
-            ipaddress.ip_address(host)
-    except ValueError:
-        return DISCARD_HOST
-    return host

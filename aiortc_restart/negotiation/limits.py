@@ -170,26 +170,6 @@ def check_description(sdp: str) -> None:
     size.check()
 
 
-def without_repetitions(sdp: str) -> str:
-    """
-    Return a description without the `a=rtcp-fb:*` lines which their m-section has had
-    already, as aiortc's parser would multiply them with the codecs once more.
-    """
-    if FOR_ALL not in sdp:
-        return sdp
-    lines = []
-    known: set[str] = set()
-    for line in sdp.splitlines():
-        if line.startswith("m="):
-            known = set()
-        elif line.startswith(FOR_ALL):
-            if line in known:
-                continue
-            known.add(line)
-        lines.append(line)
-    return "".join(f"{x}\r\n" for x in lines)
-
-
 def _payload_type(line: str) -> str:
     """
     Return the payload type which a line begins with, as aiortc's parser compares it.

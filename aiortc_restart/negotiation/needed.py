@@ -125,18 +125,28 @@ class NegotiationNeeded:
         # The event loop that has been asked to evaluate, and has not yet.
         self._scheduled: asyncio.AbstractEventLoop | None = None
         self._stable = stable
+        # Whether no event loop ran when something changed, and none has looked since.
+        self._unseen = False
         self._update_when_empty = False
 
     def chain_emptied(self) -> None:
         """
         Do what was put off for as long as steps of the negotiation were running.
         """
-        if self._update_when_empty:
+        if self._update_when_empty or self._unseen:
             self._update_when_empty = False
-            # Who awaits the step that has just ended is to see its end first, also
-            # through a task of its own, whose wake-up takes a turn of the loop.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self.update)
+            self.update()
+
+    def look_again(self) -> None:
+        """
+        Do in the event loop that runs what was put off because none did: a connection
+        may be made, and tracks be added, before `asyncio.run()`.
+
+        An event loop tells nobody that it begins, so that this is called by what may be
+        asked of the connection then.
+        """
+        if self._unseen and _running_loop() is not None:
+            self.update()
 
     def reset(self) -> None:
         """
@@ -154,18 +164,18 @@ class NegotiationNeeded:
         if self._busy():
             self._update_when_empty = True
             return
-        # Step 2: Queue a task. Tracks may be added before the loop runs; where there is
-        # none, the next step that ends looks once more.
-        try:
-            loop = asyncio.get_event_loop()
-            if loop is not self._scheduled:
-                loop.call_soon(self._evaluate)
-                self._scheduled = loop
-        except RuntimeError:
-            self._update_when_empty = True
+        # Step 2: Queue a task, also where no loop runs yet. It is not known then which
+        # one will: the thread's own, or another one, as with asyncio.run().
+        loop = _running_loop()
+        self._unseen = loop is None
+        loop = loop or _loop_of_thread()
+        if loop is not None and loop is not self._scheduled:
+            self._scheduled = loop
+            loop.call_soon(self._evaluate)
 
     def _evaluate(self) -> None:
         self._scheduled = None
+        self._unseen = False
         # Step 2.2, and again step 1, as a step may have begun meanwhile.
         if self._busy():
             self._update_when_empty = True
@@ -182,3 +192,20 @@ class NegotiationNeeded:
             return
         self._needed = True
         self._fire()
+
+
+def _loop_of_thread() -> asyncio.AbstractEventLoop | None:
+    """
+    Return the event loop which was set for this thread, if there is one.
+    """
+    try:
+        return asyncio.get_event_loop()
+    except (DeprecationWarning, RuntimeError):
+        return None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -36,6 +36,18 @@ class MediaNumbers:
         other._extensions = self._extensions.copy()
         return other
 
+    def learned(
+        self, description: SessionDescription, rejected: Container[str] = ()
+    ) -> "MediaNumbers":
+        """
+        Return the numbers after a description, local or remote.
+
+        :param rejected: The mids of m-sections which say nothing.
+        """
+        other = self.copy()
+        other.learn(description, rejected)
+        return other
+
     def learn(
         self, description: SessionDescription, rejected: Container[str] = ()
     ) -> None:

@@ -1,11 +1,22 @@
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 WHOLE: ContextVar["Operation | None"] = ContextVar("WHOLE", default=None)
 "The step which has parts, in their context."
+
+TURNS = 4
+"""
+How many turns of the event loop the chain is held after the end of a step, so that the
+caller sees the state that the step led to, and not the next one's.
+
+A caller who awaits the step itself resumes at once. A task takes a turn to tell of its
+end; `asyncio.gather()`, `shield()`, `wait()`, `wait_for()` and task groups, which wait
+for a task of the step's, take one more to wake their caller. Of these there may be two,
+one in the other: an application's around a library's.
+"""
 
 
 class Operation:
@@ -13,11 +24,16 @@ class Operation:
     A step of the negotiation, which waits for its turn.
     """
 
-    def __init__(self, chain: "OperationsChain") -> None:
-        loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = loop.create_future()
+    def __init__(self, chain: "OperationsChain", steady: bool = False) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.begun = False
+        "Whether it has had its turn."
+        self.ended: asyncio.Future[None] = self.loop.create_future()
+        "Done when its caller has seen its end."
         self.owner = asyncio.current_task()
-        self.turn: asyncio.Future[None] = loop.create_future()
+        self.steady = steady
+        "Whether it has nothing to do with what the steps after it are checked for."
+        self.turn: asyncio.Future[None] = self.loop.create_future()
         self._chain = chain
         self._has_parts = False
 
@@ -51,12 +67,37 @@ class Operation:
 
     async def wait_for(self, other: "Operation") -> None:
         """
-        Wait for the end of another one that has been released, let those after this one
-        have their turn meanwhile, and then wait for another turn.
+        Wait until the caller of another one that has been released has seen its end,
+        let those after this one have their turn meanwhile, and then wait for another
+        turn.
         """
         self.release()
         await asyncio.wait([other.ended])
         await self._chain.take_another_turn(self)
+
+
+class PlainOperation:
+    """
+    What a plain method returns that is a step: it may be awaited, and need not be.
+
+    :param turn: Done when the step has had its turn, or `None` if it has had it.
+    :param error: What is raised when it is awaited.
+    """
+
+    def __init__(
+        self,
+        turn: asyncio.Future[None] | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self._error = error
+        self._turn = turn
+
+    def __await__(self) -> Generator[None, None, None]:
+        if self._error is not None:
+            raise self._error
+        if self._turn is not None:
+            # Who waits may be cancelled; the step is not.
+            yield from asyncio.shield(self._turn).__await__()
 
 
 class OperationsChain:
@@ -64,19 +105,24 @@ class OperationsChain:
     The [[Operations]] slot: one step of the negotiation at a time, in the order of the
     calls (webrtc-pc #dfn-chain).
 
-    :param emptied: Called when the last one has ended.
+    The end of a step is a matter of its own, as it is in browsers, where it waits for
+    the reactions to a promise: the next step begins when the caller has seen it.
+
+    :param emptied: Called when the caller of the last one has seen its end.
     """
 
     def __init__(self, emptied: Callable[[], None]) -> None:
         self._emptied = emptied
+        # Those which have ended, and whose callers may not have resumed.
+        self._ending: set[Operation] = set()
         self._operations: deque[Operation] = deque()
         self._released: set[Operation] = set()
 
     def __len__(self) -> int:
         """
-        The number of steps that have not ended.
+        The number of steps whose end has not been seen.
         """
-        return len(self._operations) + len(self._released)
+        return len(self._operations) + len(self._released) + len(self._ending)
 
     def close(self, reason: Exception) -> None:
         """
@@ -88,8 +134,33 @@ class OperationsChain:
             if not operation.turn.done():
                 operation.turn.set_exception(reason)
 
+    def join(self) -> PlainOperation:
+        """
+        Hold the chain for a plain method, which has done what it does: as a step that
+        waits for its turn, has nothing left to do in it, and ends.
+
+        There is no chain where no event loop runs, nor has a step to wait for its part.
+        """
+        try:
+            operation = Operation(self)
+        except RuntimeError:
+            return PlainOperation()
+        if self._is_part(harmless=True):
+            return PlainOperation()
+        # What its caller does next is no part of it.
+        operation.owner = None
+        operation.turn.add_done_callback(lambda _: self._end_plain(operation))
+        self._operations.append(operation)
+        self._begin_next()
+        return PlainOperation(operation.turn)
+
     @asynccontextmanager
-    async def operation(self, harmless: bool = False) -> AsyncIterator[Operation]:
+    async def operation(
+        self,
+        harmless: bool = False,
+        check: Callable[[], None] = lambda: None,
+        steady: bool = False,
+    ) -> AsyncIterator[Operation]:
         """
         Wait for the end of the steps before, and hold back those after.
 
@@ -97,16 +168,25 @@ class OperationsChain:
 
         :param harmless: Whether it changes nothing, so that it may be a part of another
                          one whose task is another, too.
+        :param check: Raises what the state has against the step. It is called at its
+                      turn, and before, without any wait, if no other step is to change
+                      the state until then.
+        :param steady: Whether the step lets another such one be checked before its
+                       turn. Candidates are: they change no signaling state, come in
+                       crowds, and those of an offer that is ignored are known by their
+                       error, until the next description comes.
         """
-        running = self._operations[0] if self._operations else None
-        if running is not None and (
-            running.owner is asyncio.current_task() or (harmless and running.is_whole)
-        ):
-            yield running
+        if self._is_part(harmless):
+            check()
+            yield self._operations[0]
             return
-        operation = Operation(self)
+        self._settle_seen()
+        if all(x.steady and steady for x in self._operations):
+            check()
+        operation = Operation(self, steady)
         try:
             await self._take_turn(operation)
+            check()
             yield operation
         finally:
             self._end(operation)
@@ -128,7 +208,11 @@ class OperationsChain:
         await self._take_turn(operation)
 
     def _begin_next(self) -> None:
-        if self._operations and not self._operations[0].turn.done():
+        if (
+            self._operations
+            and not self._ending
+            and not self._operations[0].turn.done()
+        ):
             self._operations[0].turn.set_result(None)
 
     def _end(self, operation: Operation) -> None:
@@ -138,13 +222,68 @@ class OperationsChain:
         else:
             self._operations.remove(operation)
             operation.turn.cancel()
-            self._begin_next()
+        if operation.begun and not operation.loop.is_closed():
+            self._ending.add(operation)
+            operation.loop.call_soon(self._pass_turn, operation, TURNS - 1)
+        else:
+            self._settle(operation)
+
+    def _end_plain(self, operation: Operation) -> None:
+        if not operation.turn.cancelled():
+            # It need not be awaited, nor retrieved.
+            operation.begun = operation.turn.exception() is None
+        self._end(operation)
+
+    def _is_part(self, harmless: bool) -> bool:
+        """
+        Whether what is running is, or may be if it is harmless, a part of a step.
+        """
+        if not self._operations:
+            return False
+        running, task = self._operations[0], asyncio.current_task()
+        if running.owner is not None and running.owner is task:
+            return True
+        return harmless and running.is_whole
+
+    def _pass_turn(self, operation: Operation, turns: int) -> None:
+        """
+        Let turns of the event loop pass after the end of a step.
+        """
+        if operation not in self._ending:
+            return
+        if turns:
+            operation.loop.call_soon(self._pass_turn, operation, turns - 1)
+        else:
+            self._settle(operation)
+
+    def _settle(self, operation: Operation) -> None:
+        """
+        Take note that the caller of a step has seen its end.
+        """
+        self._ending.discard(operation)
         operation.ended.set_result(None)
+        self._begin_next()
         if not len(self):
             self._emptied()
 
+    def _settle_seen(self) -> None:
+        """
+        Wait no longer for the caller who is here with the next step.
+        """
+        task = asyncio.current_task()
+        for operation in [x for x in self._ending if x.owner is task is not None]:
+            self._settle(operation)
+
     async def _take_turn(self, operation: Operation) -> None:
-        operation.turn = asyncio.get_running_loop().create_future()
+        operation.turn = operation.loop.create_future()
         self._operations.append(operation)
         self._begin_next()
-        await operation.turn
+        if operation.turn.done():
+            # No step is done within its call: browsers do each in parallel, too.
+            await asyncio.sleep(0)
+        else:
+            await operation.turn
+        while self._ending:
+            # One that had been released has ended since.
+            await asyncio.wait([x.ended for x in self._ending])
+        operation.begun = True

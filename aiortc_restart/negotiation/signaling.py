@@ -29,6 +29,9 @@ nothing leads out of "closed".
 ANSWERED = ("have-remote-offer", "have-local-pranswer")
 "The states in which the description that this side sets next is an answer."
 
+OFFERED = ("have-local-offer", "have-remote-offer")
+"The states in which there is an offer and no answer of any kind."
+
 OFFERING = ("stable", "have-local-offer")
 """
 The states in which an offer may be made (webrtc-pc #dom-rtcpeerconnection-createoffer).

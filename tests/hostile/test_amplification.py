@@ -183,8 +183,8 @@ async def test_candidates_of_a_victim(network: Network, trickle: bool) -> None:
                 # Its sockets are there no more, so that nothing else connects.
                 await offer_restart(alice)
                 if trickle:
-                    alice.describe_remote(PARAMETERS)
-                    alice.commit(PARAMETERS)
+                    alice.propose(remote=PARAMETERS)
+                    alice.agree(answerer=False)
                     for candidate in signal.candidates:
                         await alice.addRemoteCandidate(candidate)
                 else:

@@ -210,9 +210,9 @@ async def test_restart_with_hostile_credentials(offers: str) -> None:
         signal.parameters, signal.candidates = new, [other.candidate]
         if offers == "ours":
             await offer_restart(transport)
-            transport.describe_remote(new)
+            transport.propose(remote=new)
             await add_candidates(transport, signal)
-            transport.commit(new)
+            transport.agree(answerer=False)
         else:
             await answer_restart(transport, signal)
         await until(lambda: other.requests)

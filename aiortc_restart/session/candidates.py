@@ -1,14 +1,16 @@
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable, Mapping
 
 import aiortc
 import aiortc.rtcpeerconnection
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from . import _aiortc
-from .ice import (
+from .._aiortc import Slots
+from .._tasks import Tasks
+from ..ice import (
     COMPONENT,
     MAX_REMOTE_CANDIDATES,
     RTCIceCandidate,
@@ -17,36 +19,37 @@ from .ice import (
     end_of_candidates,
     is_end_of_candidates,
 )
-from .negotiation import bundle, candidates, rejection
-from .negotiation.descriptions import can_trickle, describe_transport, media_sections
-from .negotiation.held import HOLDING_TIME, HeldCandidates
-from .transports import TransportOwner, transport_of
+from ..negotiation import bundle, candidates, rejection
+from ..negotiation.agreement import Agreement
+from ..negotiation.descriptions import can_trickle, describe_transport
+from ..negotiation.held import HOLDING_TIME, HeldCandidates
+from .transports import Transports, ice_of
 
 logger = logging.getLogger(__name__)
 
 
-class CandidateKeeper(TransportOwner):
+class Candidates:
     """
-    The part of :class:`RTCPeerConnection` that looks after candidates: its own, which
-    descriptions show and events tell, and the peer's, which find their generation.
+    The candidates of a connection: its own, which descriptions show and events tell,
+    and the peer's, which find their generation.
     """
 
-    def __init__(self, configuration: aiortc.RTCConfiguration | None) -> None:
-        super().__init__(configuration)
+    def __init__(
+        self,
+        slots: Slots,
+        tasks: Tasks,
+        agreement: Callable[[], Agreement],
+        agreed: Callable[[], Agreement],
+    ) -> None:
+        self.agreed = agreed
+        self.agreement = agreement
+        self.transports: Transports
         # Whether the peer has said of which generation the candidates have ended.
         self._ends_named = False
         self._held_candidates = HeldCandidates()
         self._held_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def canTrickleIceCandidates(self) -> bool | None:
-        """
-        Whether the peer takes candidates one by one: its remote description says
-        `a=ice-options:trickle` (RFC 8838 section 3). `None` if there is no remote
-        description yet (webrtc-pc #dom-rtcpeerconnection-cantrickleicecandidates).
-        """
-        description = self._pending_remote or self._current_remote
-        return can_trickle(description) if description is not None else None
+        self._slots = slots
+        self._tasks = tasks
 
     async def _add_named_candidates(
         self,
@@ -80,42 +83,6 @@ class CandidateKeeper(TransportOwner):
             # A description has replaced its own.
             logger.debug("RTCPeerConnection() x held candidate: %s", exc)
 
-    def _candidate_found(
-        self, transport: RTCIceTransport, candidate: RTCIceCandidate
-    ) -> None:
-        """
-        Show a local candidate, or their end, in the descriptions of its generation, and
-        tell of it (webrtc-pc #dfn-surface-the-candidate).
-        """
-        username = candidate.usernameFragment
-        found = transport.gathered_by(username)
-        if found is None or self._is_closed:
-            return
-        place: tuple[str, int] | None = None
-        for description in (self._pending_local, self._current_local):
-            rejected = rejection.rejected_mids(description)
-            tag = bundle.bundled_mids(description)[:1]
-            transports = self._transports_of_sections(description)
-            for i, media in enumerate(media_sections(description)):
-                # One that is complete may be that of a transport bundled away since.
-                if (
-                    media.ice is not None
-                    and media.ice.usernameFragment == username
-                    and not media.ice_candidates_complete
-                    and media.rtp.muxId not in rejected
-                    and transports[i] is transport
-                ):
-                    describe_transport(media, media.ice, *found)
-                    # Candidates of a bundle are those of its tag.
-                    if place is None or media.rtp.muxId in tag:
-                        place = media.rtp.muxId, i
-        if place is not None:
-            mid, index = place
-            self.emit(
-                "icecandidate",
-                dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
-            )
-
     def _expire_candidates(self) -> None:
         self._held_timer = None
         loop = asyncio.get_running_loop()
@@ -123,7 +90,36 @@ class CandidateKeeper(TransportOwner):
         if len(self._held_candidates):
             self._held_timer = loop.call_later(HOLDING_TIME, self._expire_candidates)
 
-    def _forget_candidates(self) -> None:
+    def complete(
+        self,
+        description: SessionDescription,
+        sources: Mapping[aiortc.RTCDtlsTransport, MediaDescription],
+    ) -> None:
+        """
+        Resolve the names among the candidates of a remote description, and take note of
+        the generations of which it has all candidates.
+
+        :param sources: Which m-section describes which transport.
+        """
+        trickles = can_trickle(description)
+        for dtls, media in sources.items():
+            transport = ice_of(dtls)
+            if media.ice is None:
+                continue
+            # Those which were held for it are on their way already.
+            named = [
+                x
+                for x in candidates.named_candidates(media)
+                if getattr(x, "usernameFragment", None) is None
+            ]
+            if named:
+                self._tasks.create(
+                    self._add_named_candidates(transport, media, named), "resolve names"
+                )
+            if media.ice_candidates_complete or not trickles:
+                transport.complete_remote_candidates(media.ice.usernameFragment)
+
+    def forget(self) -> None:
         """
         Hold nothing any more.
         """
@@ -155,9 +151,44 @@ class CandidateKeeper(TransportOwner):
         if self._held_timer is None:
             self._held_timer = loop.call_later(HOLDING_TIME, self._expire_candidates)
 
-    def _record_candidate(
-        self, candidate: aiortc.RTCIceCandidate | None
-    ) -> list[RTCIceTransport]:
+    def found(self, transport: RTCIceTransport, candidate: RTCIceCandidate) -> None:
+        """
+        Show a local candidate, or their end, in the descriptions of its generation, and
+        tell of it (webrtc-pc #dfn-surface-the-candidate).
+        """
+        username = candidate.usernameFragment
+        gathered = transport.gathered_by(username)
+        if gathered is None or self._slots.closed:
+            return
+        place: tuple[str, int] | None = None
+        descriptions = self._slots.descriptions
+        for description in descriptions.local:
+            pending = description is descriptions.pending_local
+            by_mid = self.transports.by_mid(None if pending else self.agreed())
+            rejected = rejection.rejected_mids(description)
+            tag = bundle.bundled_mids(description)[:1]
+            for i, media in enumerate(description.media):
+                mid = media.rtp.muxId
+                # One that is complete may be that of a transport bundled away since.
+                if (
+                    media.ice is not None
+                    and media.ice.usernameFragment == username
+                    and not media.ice_candidates_complete
+                    and mid not in rejected
+                    and by_mid.get(mid) is transport
+                ):
+                    describe_transport(media, media.ice, *gathered)
+                    # Candidates of a bundle are those of its tag.
+                    if place is None or mid in tag:
+                        place = mid, i
+        if place is not None:
+            mid, index = place
+            self._slots.emit(
+                "icecandidate",
+                dataclasses.replace(candidate, sdpMid=mid, sdpMLineIndex=index),
+            )
+
+    def record(self, candidate: aiortc.RTCIceCandidate | None) -> list[RTCIceTransport]:
         """
         Add a candidate, or the end of candidates, to the remote descriptions of its
         generation, and return the transports that are to have it (webrtc-pc
@@ -166,7 +197,7 @@ class CandidateKeeper(TransportOwner):
         :raises OperationError: if the remote description has no such m-section and the
                                 candidate names no generation, or one that cannot be.
         """
-        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        descriptions = self._slots.descriptions.remote
         username = getattr(candidate, "usernameFragment", None)
         if (
             candidate is not None
@@ -183,8 +214,8 @@ class CandidateKeeper(TransportOwner):
             return self._record_ends(candidates.latest_places(descriptions))
 
         index = candidates.section_of(candidate, descriptions[0])
-        transport = self._transport_of_mid(descriptions[0].media[index].rtp.muxId)
-        if transport is None or not self._is_used(transport):
+        transport = self.transports.by_mid().get(descriptions[0].media[index].rtp.muxId)
+        if transport is None or not self.transports.is_used(transport):
             return []
         place = candidates.place_of(candidate, index, descriptions)
         if place.decides and not transport.knows(username):
@@ -217,7 +248,7 @@ class CandidateKeeper(TransportOwner):
         transports that are to know.
         """
         transports = []
-        by_mid = self._transports_by_mid()
+        by_mid = self.transports.by_mid()
         for place in places:
             transport = by_mid.get(place.mid)
             restarts = place.restarts or (transport and transport.restarted)
@@ -234,14 +265,14 @@ class CandidateKeeper(TransportOwner):
                 transports.append(transport)
         return list(dict.fromkeys(transports))
 
-    def _release_candidates(self, before: SessionDescription | None) -> None:
+    def release(self, before: SessionDescription | None) -> None:
         """
         Take the candidates which have been held for the remote descriptions that are in
         force now.
 
         :param before: The current remote description until now.
         """
-        descriptions = [x for x in (self._pending_remote, self._current_remote) if x]
+        descriptions = self._slots.descriptions.remote
         old = candidates.generations([before] if before is not None else [])
         self._held_candidates.retire(old - candidates.generations(descriptions))
         now = asyncio.get_running_loop().time()
@@ -249,7 +280,7 @@ class CandidateKeeper(TransportOwner):
             lambda x, username: candidates.belongs(x, username, descriptions), now
         ):
             try:
-                transports = self._record_candidate(candidate)
+                transports = self.record(candidate)
             except OperationError as exc:
                 logger.debug("RTCPeerConnection() x held candidate: %s", exc)
                 continue
@@ -258,9 +289,9 @@ class CandidateKeeper(TransportOwner):
                     self._add_held_candidate(transport, candidate), "add candidate"
                 )
 
-    def _server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
-        if not self._is_closed:
-            self.emit("icecandidateerror", event)
+    def server_failed(self, event: RTCPeerConnectionIceErrorEvent) -> None:
+        if not self._slots.closed:
+            self._slots.emit("icecandidateerror", event)
 
     def _take_early_candidate(
         self, candidate: aiortc.RTCIceCandidate | None
@@ -276,22 +307,10 @@ class CandidateKeeper(TransportOwner):
         )
         if candidate is None or is_end_of_candidates(candidate):
             return []
-        if candidate.sdpMid is not None:
-            transport = self._transport_of_mid(candidate.sdpMid)
-        else:
-            transport = self._transport_of_index(candidate.sdpMLineIndex)
-        return [transport] if transport is not None else []
-
-    def _transport_of_index(self, index: int | None) -> RTCIceTransport | None:
-        if self.sctp is not None and self._sctp_mline_index == index:
-            return transport_of(self.sctp.transport)
-        for transceiver in self.getTransceivers():
-            if _aiortc.mline_index(transceiver) == index:
-                return transport_of(_aiortc.dtls_of(transceiver))
-        return None
-
-    def _create_ice_transport(self) -> RTCIceTransport:
-        transport = super()._create_ice_transport()
-        transport.on("localcandidate", lambda x: self._candidate_found(transport, x))
-        transport.on("servererror", self._server_failed)
-        return transport
+        for index, section in enumerate(self.agreement()):
+            known = candidate.sdpMid in (section.mid, None) and (
+                candidate.sdpMid is not None or candidate.sdpMLineIndex == index
+            )
+            if known and section.transport is not None:
+                return [ice_of(section.transport)]
+        return []

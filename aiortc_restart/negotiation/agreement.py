@@ -1,0 +1,159 @@
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import aiortc
+
+from .._aiortc import Endpoint
+from .numbers import MediaNumbers
+
+
+@dataclass(frozen=True)
+class Data:
+    """
+    What the peer says of data channels (RFC 8841).
+    """
+
+    capabilities: aiortc.RTCSctpCapabilities | None
+    port: int
+    legacy: bool
+    "Whether it says so in the way of older browsers, `DTLS/SCTP`."
+
+
+@dataclass(frozen=True, repr=False)
+class Terms:
+    """
+    What the descriptions in force say of one pair of ICE and DTLS transports.
+    """
+
+    controlling: bool | None = None
+    "The ICE role, or `None` before any description (RFC 8445 section 6.1.1)."
+
+    remote_dtls: aiortc.RTCDtlsParameters | None = None
+    remote_ice: aiortc.RTCIceParameters | None = None
+    role: str = "auto"
+    "The DTLS role of this side."
+
+
+@dataclass(frozen=True)
+class Section:
+    """
+    What the descriptions in force say of one m-section, and whose it is.
+    """
+
+    kind: str
+    mid: str
+    endpoint: Endpoint | None = None
+    "`None` if the section is rejected, and nothing is left of what it described."
+
+    transport: aiortc.RTCDtlsTransport | None = None
+    codecs: list[aiortc.RTCRtpCodecParameters] = field(default_factory=list)
+    current_direction: str | None = None
+    data: Data | None = None
+    described: bool = False
+    "Whether the peer has described it, and has not rejected it."
+
+    ended: bool = False
+    "Whether the peer will send nothing more, though the section stays."
+
+    extensions: list[aiortc.RTCRtpHeaderExtensionParameters] = field(
+        default_factory=list
+    )
+    formats: list[int | str] = field(default_factory=list)
+    offered_direction: str | None = None
+    "Which direction the peer offers, as this side sees it."
+
+    profile: str = ""
+    "The transport protocol, as the m-line has it."
+
+    receiving: bool = False
+    "Whether a `track` event has told of what is received ([[FiredDirection]])."
+
+    refused: bool = False
+    "Whether the answer to the peer's offer is to reject it."
+
+    rejected: bool = False
+    "Whether the last description of it has port 0."
+
+    track: aiortc.MediaStreamTrack | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """
+    What the two sides have agreed, or are about to: it is never changed, only replaced.
+    """
+
+    sections: tuple[Section, ...] = ()
+    made: frozenset[Endpoint] = frozenset()
+    "The endpoints which only the descriptions of this negotiation have brought."
+
+    mids: frozenset[str] = frozenset()
+    "All mids that have ever been used: none is used again for something else."
+
+    numbers: MediaNumbers = field(default_factory=MediaNumbers)
+    terms: Mapping[aiortc.RTCDtlsTransport, Terms] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Section]:
+        return iter(self.sections)
+
+    def at(self, index: int) -> Section | None:
+        """
+        Return the section with an index, if there is one.
+        """
+        return self.sections[index] if index < len(self.sections) else None
+
+    def by_endpoint(self) -> dict[Endpoint, Section]:
+        return {x.endpoint: x for x in self.sections if x.endpoint is not None}
+
+    def by_mid(self) -> dict[str, Section]:
+        return {x.mid: x for x in self.sections}
+
+    def negotiated(self) -> list[aiortc.RTCDtlsTransport]:
+        """
+        Return the transports which both sides use, in the order of the sections.
+        """
+        return list(
+            dict.fromkeys(
+                x.transport
+                for x in self.sections
+                if x.described and x.transport is not None
+            )
+        )
+
+    def remote_dtls(self, section: Section) -> aiortc.RTCDtlsParameters | None:
+        return self._terms_of(section).remote_dtls
+
+    def remote_ice(self, section: Section) -> aiortc.RTCIceParameters | None:
+        return self._terms_of(section).remote_ice
+
+    def settled(self) -> "Agreement":
+        """
+        Return the same after an answer: of rejected data channels nothing is left.
+        """
+        return replace(
+            self,
+            made=frozenset(),
+            sections=tuple(
+                replace(x, endpoint=None, transport=None, data=None)
+                if x.rejected and x.kind == "application"
+                else x
+                for x in self.sections
+            ),
+        )
+
+    def transports(self) -> list[aiortc.RTCDtlsTransport]:
+        """
+        Return the transports of all sections that are not rejected.
+        """
+        return list(
+            dict.fromkeys(
+                x.transport
+                for x in self.sections
+                if x.transport is not None and not x.rejected
+            )
+        )
+
+    def _terms_of(self, section: Section) -> Terms:
+        if section.transport is None or not section.described:
+            return Terms()
+        return self.terms.get(section.transport, Terms())

@@ -1,0 +1,600 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiortc
+from aiortc import (
+    RTCBundlePolicy,
+    RTCDtlsParameters,
+    RTCRtpTransceiver,
+    RTCSctpTransport,
+)
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from .. import _aiortc
+from .._aiortc import Descriptions, Endpoint, Slots
+from .._tasks import Tasks
+from ..ice import create_credentials
+from ..negotiation import (
+    bundle,
+    candidates,
+    check,
+    credentials,
+    describe,
+    plan,
+    rejection,
+)
+from ..negotiation.agreement import Agreement
+from ..negotiation.descriptions import check_answer, describe_transport
+from ..negotiation.plan import Present
+from ..negotiation.signaling import OFFERED
+from ..negotiation.text import name_sections
+from .candidates import Candidates
+from .states import States
+from .transports import Transports, ice_of
+
+
+@dataclass(frozen=True)
+class Stable:
+    """
+    The last stable state, to which a rollback leads (RFC 9429 section 4.1.10.2,
+    webrtc-pc #dfn-last-stable-state).
+    """
+
+    agreement: Agreement
+    descriptions: Descriptions
+
+
+@dataclass(eq=False)
+class Waiting:
+    """
+    A local offer whose candidates are being gathered.
+    """
+
+    rolled_back: bool = False
+
+
+class Session:
+    """
+    What the two sides have agreed, how that changes, and how it is rolled back.
+
+    A description is planned, which changes nothing, and then committed, which neither
+    waits nor fails.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        states: States,
+        tasks: Tasks,
+        stable_again: Callable[[], None],
+    ) -> None:
+        self.agreement = Agreement()
+        "What the descriptions in force say."
+        self.credentials_to_replace: set[tuple[str | None, str | None]] = set()
+        "[[LocalIceCredentialsToReplace]]"
+        self.described = False
+        "Whether a local description has ever been set."
+        self.offers: list[Waiting] = []
+        "The local offers of this negotiation which wait for their candidates."
+        self.own: set[Endpoint] = set()
+        "What the application has made, or has given a track or a channel."
+        self.spare_data: aiortc.RTCSctpTransport | None = None
+        "The one which createOffer() has made and no description has."
+        self.stable: Stable | None = None
+        "The last stable state, while the signaling state is another one."
+        self.offered: Agreement | None = None
+        "What the offer said which is being answered."
+        self._created: dict[str, Endpoint] = {}
+        self._slots = slots
+        self._stable_again = stable_again
+        self._states = states
+        states.described = lambda: {*self.agreement.transports()}
+        self._tasks = tasks
+        self.transports: Transports
+        self.candidates: Candidates
+
+    @property
+    def agreed(self) -> Agreement:
+        """
+        What has been answered.
+        """
+        return self.stable.agreement if self.stable is not None else self.agreement
+
+    @property
+    def answered(self) -> Agreement:
+        """
+        What has been answered, or is answered for the time being.
+        """
+        offering = self._slots.signaling_state in OFFERED
+        return self.agreed if offering else self.agreement
+
+    @property
+    def tag(self) -> str | None:
+        """
+        The BUNDLE-tag which has been negotiated, if something else depends on it.
+        """
+        descriptions = self._slots.descriptions
+        mids = bundle.negotiated_mids(
+            descriptions.current_local, descriptions.current_remote
+        )
+        sections = self.agreed.by_mid()
+        others = (sections[x].endpoint for x in mids[1:] if x in sections)
+        if any(
+            x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
+            for x in others
+        ):
+            return mids[0]
+        return None
+
+    def take_spare_data(self) -> aiortc.RTCSctpTransport | None:
+        """
+        Return the SCTP transport that an offer has described, if no description has
+        been set that has it, for the first data channel.
+        """
+        spare, self.spare_data = self.spare_data, None
+        return spare
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """
+        Take note of what the application has made.
+        """
+        self.transports.origins[endpoint] = _aiortc.dtls_of(endpoint)
+        self.transports.use(self.agreement)
+        self._states.update()
+
+    def dismiss(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
+        """
+        Do without the transport of a transceiver which has been stopped before it had
+        an m-section, unless something else shares it.
+        """
+        if _aiortc.is_gone(transceiver):
+            self.transports.use(self.agreement)
+            self._stop_unused()
+            self._states.update()
+
+    # From the agreement to a description, which changes nothing
+
+    @property
+    def describer(self) -> describe.Describer:
+        return describe.Describer(
+            self._slots.cname, self.transports.describer(), self._slots.legacy_data
+        )
+
+    def answer(self) -> SessionDescription:
+        """
+        Make an answer to the peer's offer.
+        """
+        offer = self._slots.descriptions.pending_remote
+        bundled = bundle.bundled_mids(offer)
+        offered = self.offered or self.agreement
+        live = {x.mid for x in offered if x.described}
+        tag = next((x for x in bundled if x in live), None)
+        answer = describe.answer(self.describer, offered, tag)
+        # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
+        mids = {*bundle.bundled_mids(answer)}
+        bundle.set_bundled_mids(answer, [x for x in bundled if x in mids])
+        return answer
+
+    def offer(self, data_first: bool) -> SessionDescription:
+        """
+        Make an offer.
+
+        :param data_first: Whether there are data channels in any case, before what is
+                           new.
+        """
+        data = self._slots.data
+        if data is None and data_first:
+            data = self._spare()
+        described = self.agreement.by_endpoint()
+        waiting: list[Endpoint] = [
+            x for x in self._slots.transceivers if x not in described and not x.stopped
+        ]
+        if data is not None and data not in described:
+            waiting.insert(0 if data_first else len(waiting), data)
+        created = describe.offer(
+            self.describer,
+            self.agreement,
+            self.agreed,
+            waiting,
+            self.tag,
+        )
+        self._created = created.endpoints
+        return created.description
+
+    # From a description to a plan, which changes nothing
+
+    def plan(self, side: str, description: SessionDescription) -> Agreement:
+        """
+        Return what a description would lead to. An offer of the peer's that meets ours
+        is planned as if ours had been rolled back.
+
+        :raises ValueError: if the description is not valid.
+        """
+        descriptions = self._slots.descriptions
+        is_offer = description.type == "offer"
+        offer = None
+        if not is_offer:
+            offer = descriptions.pending_remote
+            if side == "remote":
+                offer = descriptions.pending_local
+            rejection.name_sections(description, offer)
+        check.check_description(description)
+        if offer is not None:
+            check.check_sections_of_answer(description, offer)
+        else:
+            name_sections(description, [x.mid for x in self.agreed])
+            free = {x.mid for x in self.agreed if x.rejected}
+            check.check_same_sections(description, descriptions.current_remote, free)
+        check.check_live_sections(description, own=side == "local")
+        glare = side == "remote" and is_offer and descriptions.pending_local is not None
+        now, provisional = self.agreed if glare else self.agreement, None
+        if not is_offer and self.offered is not None:
+            # What a provisional answer has rejected may be accepted.
+            now, provisional = self.offered, self.agreement
+        present = self._present(now, provisional)
+        if side == "remote":
+            agreement = plan.remote(description, present)
+        elif is_offer:
+            agreement = plan.local_offer(description, present)
+        else:
+            agreement = plan.local_answer(description, present)
+        if not is_offer:
+            self._check_restart(side, describing(description, agreement))
+        return agreement
+
+    # A plan takes effect
+
+    def commit(
+        self,
+        side: str,
+        description: SessionDescription,
+        agreement: Agreement,
+        state: str,
+    ) -> None:
+        """
+        Have a description take effect: the agreement, the slots, ICE, the signaling
+        state, and then the events (webrtc-pc #set-the-session-description).
+
+        :param agreement: What it was planned to lead to.
+        :param state: The signaling state that it leads to.
+        """
+        before, descriptions = self.agreement, self._slots.descriptions
+        changed = state != self._slots.signaling_state
+        if self.stable is None:
+            self.stable = Stable(before, descriptions)
+        with self._states.quiet(gathers=side == "local"):
+            self._exchange(agreement)
+            sources = describing(description, agreement)
+            self._decide_roles(agreement)
+            if side == "local":
+                self._propose_local(description, sources)
+            else:
+                self._propose_remote(description, sources)
+            self._slots.descriptions = descriptions.with_description(side, description)
+            self._slots.signaling_state = state
+            self._created = {}
+            if description.type == "offer":
+                self.offered = agreement
+            self.described |= side == "local"
+        if description.type != "offer":
+            for transport in self.transports:
+                transport.agree(answerer=side == "local")
+        if side == "remote" and self._brings_transport(before):
+            self._states.show_new()
+            self._states.update()
+        self._stop_unused()
+        if state == "stable":
+            self._finish()
+        self.candidates.release(descriptions.current_remote)
+        if changed:
+            self._slots.emit("signalingstatechange")
+        self._tell_tracks(before, agreement)
+        self.transports.start()
+        if side == "remote":
+            self.candidates.complete(description, sources)
+
+    def roll_back(self, state: str) -> None:
+        """
+        Go back to the last stable state (RFC 9429 section 5.7).
+
+        :param state: The signaling state that this leads to.
+        """
+        before, descriptions = self.agreement, self._slots.descriptions
+        stable = self.stable or Stable(before, descriptions.stable())
+        self.stable = self.offered = None
+        self._created = {}
+        with self._states.quiet():
+            self._exchange(stable.agreement)
+            self._slots.signaling_state = state
+            self._slots.descriptions = stable.descriptions
+            self._withdraw()
+        for waiting in self.offers:
+            waiting.rolled_back = True
+        self.offers = []
+        self._stop_unused()
+        self._stable_again()
+        self._slots.emit("signalingstatechange")
+        self._tell_tracks(before, stable.agreement)
+        self.transports.start()
+
+    # Private
+
+    def _brings_transport(self, before: Agreement) -> bool:
+        """
+        Whether something new shares the transport of a bundle which in aiortc has one
+        of its own for a moment.
+        """
+        policy = self._slots.configuration.bundlePolicy
+        kinds = {x.kind for x in before}
+        if policy == RTCBundlePolicy.MAX_BUNDLE:
+            return False
+        return any(
+            x.endpoint in self.agreement.made
+            and x.transport in before.negotiated()
+            and x.mid not in before.mids
+            and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
+            for x in self.agreement
+        )
+
+    def _check_restart(
+        self, side: str, sources: dict[aiortc.RTCDtlsTransport, MediaDescription]
+    ) -> None:
+        """
+        Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
+        section 5.10, RFC 8839 section 4.4.2.1).
+
+        :raises ValueError: if it does not.
+        """
+        for dtls, media in sources.items():
+            transport = ice_of(dtls)
+            if side == "remote":
+                if transport.remote_parameters is not None:
+                    check_answer(
+                        media, transport.remote_parameters, transport.restarting
+                    )
+            elif transport.restarting:
+                if not credentials.differ(media.ice, transport.local_parameters):
+                    raise ValueError(
+                        "The answer does not restart ICE, as the offer did: media "
+                        f'section "{media.rtp.muxId}" has the old ICE credentials'
+                    )
+            elif credentials.differ(
+                media.ice, transport.iceGatherer.getLocalParameters()
+            ):
+                raise ValueError(
+                    "Cannot change the ICE credentials of media section "
+                    f'"{media.rtp.muxId}" in an answer to an offer which does not '
+                    "restart ICE"
+                )
+
+    def _decide_roles(self, agreement: Agreement) -> None:
+        for dtls in self._slots.dtls_transports:
+            terms = agreement.terms.get(dtls)
+            ice_of(dtls).decide_role(terms.controlling if terms is not None else None)
+
+    def _exchange(self, agreement: Agreement) -> None:
+        """
+        Have another agreement in the place of the present one.
+        """
+        before, self.agreement = self.agreement, agreement
+        if self.spare_data in agreement.by_endpoint():
+            self.spare_data = None
+        sections = agreement.by_endpoint()
+        dropped = {
+            x
+            for x in before.made
+            if x not in sections
+            and x not in self.own
+            and not (isinstance(x, RTCRtpTransceiver) and x.sender.track)
+        }
+        for endpoint, section in sections.items():
+            if section.transport is not None:
+                self.transports.origins.setdefault(endpoint, section.transport)
+        self._slots.show(agreement, dropped, self.transports.origins)
+        self.transports.use(agreement)
+        for endpoint in dropped:
+            if isinstance(endpoint, _aiortc.RTCRtpTransceiver):
+                endpoint.stop_unstarted()
+
+    def _finish(self) -> None:
+        """
+        An answer has made the signaling state stable.
+        """
+        self.stable = self.offered = None
+        self._end_rejected()
+        self.offers = []
+        local = self._slots.descriptions.current_local
+        if not self.credentials_to_replace & credentials.credentials([local]):
+            self.credentials_to_replace = set()
+        self._stop_unused()
+        self._stable_again()
+
+    def _end_rejected(self) -> None:
+        """
+        Stop the transceivers and the data channels whose sections have been rejected
+        (webrtc-pc #set-the-session-description).
+        """
+        ended: dict[Endpoint, None] = {}
+        for section in self.agreement:
+            endpoint = section.endpoint
+            if section.ended and section.track is not None:
+                _aiortc.end_track(section.track)
+            if not section.rejected or endpoint is None:
+                continue
+            if isinstance(endpoint, RTCSctpTransport):
+                ended[endpoint] = None
+                self.own.discard(endpoint)
+                self._tasks.create(endpoint.stop(), "stop data channels")
+            elif not endpoint.stopped:
+                self._tasks.create(endpoint.stop(), "stop transceiver")
+            if section.track is not None:
+                _aiortc.end_track(section.track)
+        self.agreement = self.agreement.settled()
+        self._renew_origins()
+        self._slots.show(self.agreement, ended, self.transports.origins)
+        self.transports.use(self.agreement)
+        if not self.agreement.negotiated():
+            # What comes next is no part of what has been rejected.
+            fresh = create_credentials()
+            for transport in self.transports:
+                transport.withdraw(fresh)
+        self._states.update()
+
+    def _present(self, now: Agreement, provisional: Agreement | None) -> Present:
+        return Present(
+            now=now,
+            stable=self.agreed,
+            transceivers=[
+                x for x in self._slots.transceivers if not _aiortc.is_gone(x)
+            ],
+            data=self._slots.data or self.spare_data,
+            own=self.own,
+            associated={x for x in self.transports.made if x.state != "new"},
+            offered=self._created,
+            provisional=provisional,
+            shares_by_kind=self._slots.configuration.bundlePolicy
+            != RTCBundlePolicy.MAX_COMPAT,
+            make_data=self._slots.make_data,
+            make_transceiver=self._slots.make_transceiver,
+            make_transport=self._slots.create_transport,
+            transport_for=self._slots.transport_for,
+            transport_of=lambda x: self.transports.origins.get(x, _aiortc.dtls_of(x)),
+        )
+
+    def _propose_local(
+        self,
+        description: SessionDescription,
+        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
+    ) -> None:
+        bundled = {*bundle.bundled_mids(description)}
+        # Of a bundle the tag decides, also where it is only offered.
+        tag = next((x for x in sources.values() if x.rtp.muxId in bundled), None)
+        by_mid = self.agreement.by_mid()
+        for media in description.media:
+            section = by_mid[media.rtp.muxId]
+            if section.transport is None or section.rejected:
+                continue
+            if media.rtp.muxId in bundled and tag is not None:
+                media.ice = tag.ice
+            if media.ice is None or media.dtls is None:
+                continue
+            if sources.get(section.transport) is media:
+                ice_of(section.transport).propose(local=media.ice)
+            role = media.dtls.role
+            found = self.transports.describe_generation(section.transport, media.ice)
+            describe_transport(media, media.ice, list(found.candidates), found.complete)
+            media.dtls = RTCDtlsParameters(found.fingerprints, role)
+
+    def _propose_remote(
+        self,
+        description: SessionDescription,
+        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
+    ) -> None:
+        is_offer = description.type == "offer"
+        if is_offer:
+            for dtls in self._slots.dtls_transports - {*sources}:
+                # The offer before may have described it.
+                ice_of(dtls).withdraw()
+        fresh, shown = create_credentials(), None
+        used = credentials.credentials(self._slots.descriptions.local)
+        # Those which are new get the same credentials as the others.
+        for dtls in sorted(sources, key=lambda x: not ice_of(x).agreed):
+            transport, media = ice_of(dtls), sources[dtls]
+            local = fresh
+            if not transport.agreed:
+                own = transport.local_parameters
+                # Those of a transport which has gone are no new ones.
+                local = shown or (
+                    fresh if credentials.credential_pair(own) in used else own
+                )
+            transport.propose(local=local if is_offer else None, remote=media.ice)
+            shown = transport.iceGatherer.getLocalParameters()
+            named = candidates.named_candidates(media)
+            transport.take_candidates(
+                [x for x in media.ice_candidates if x not in named],
+                media.ice_candidates_complete and not named,
+            )
+
+    def _spare(self) -> aiortc.RTCSctpTransport:
+        if self.spare_data is None:
+            dtls = self._slots.transport_for("application")
+            self.spare_data = self._slots.make_data(dtls)
+            self.transports.made.add(dtls)
+        return self.spare_data
+
+    def _renew_origins(self) -> None:
+        """
+        Give what has no section another transport, if its own has lost all sections: it
+        belongs to what the peer has had there.
+        """
+        used = {*self.agreement.transports()}
+        origins, renewed = self.transports.origins, {}
+        described = self.agreement.by_endpoint()
+        for endpoint in self._slots.endpoints():
+            dtls = origins.get(endpoint, _aiortc.dtls_of(endpoint))
+            if endpoint not in described and dtls not in used and ice_of(dtls).agreed:
+                if dtls not in renewed:
+                    renewed[dtls] = self._slots.create_transport()
+                origins[endpoint] = renewed[dtls]
+
+    def _stop_unused(self) -> None:
+        kept = {*self._slots.dtls_transports}
+        origins = self.transports.origins
+        endpoints = {*self._slots.endpoints()}
+        described = self.agreement.by_endpoint()
+        for endpoint in list(origins):
+            if endpoint not in endpoints or (
+                self.stable is None and endpoint in described
+            ):
+                del origins[endpoint]
+        kept |= {*origins.values()}
+        if self.spare_data is not None:
+            kept.add(self.spare_data.transport)
+        if self.stable is not None:
+            kept |= {*self.stable.agreement.transports()}
+        self.transports.stop_unused(kept)
+
+    def _tell_tracks(self, before: Agreement, agreement: Agreement) -> None:
+        """
+        Fire the events of tracks (webrtc-pc #process-remote-track-addition), and end
+        those which have gone.
+        """
+        was = {x.track: x.receiving for x in before if x.track is not None}
+        now = {x.track for x in agreement}
+        for gone in was.keys() - now:
+            _aiortc.end_track(gone)
+        for section in agreement:
+            track = section.track
+            if section.receiving and track is not None and not was.get(track, False):
+                self._slots.emit("track", track)
+
+    def _withdraw(self) -> None:
+        """
+        Have the transports forget the descriptions which have been rolled back.
+        """
+        negotiated = [ice_of(x) for x in self.agreement.negotiated()]
+        shared = create_credentials()
+        if negotiated:
+            shared = negotiated[0].local_parameters
+        for transport in self.transports:
+            transport.withdraw(None if transport in negotiated else shared)
+        self._decide_roles(self.agreement)
+
+
+def describing(
+    description: SessionDescription, agreement: Agreement
+) -> dict[aiortc.RTCDtlsTransport, MediaDescription]:
+    """
+    Return which m-section describes which transport: of a bundle its tag, elsewhere
+    there are candidates which lead to sockets that die with the answer (Firefox), or
+    none (libwebrtc).
+    """
+    by_mid = {x.rtp.muxId: x for x in description.media}
+    sections = agreement.by_mid()
+    sources: dict[aiortc.RTCDtlsTransport, MediaDescription] = {}
+    for mid in dict.fromkeys((*bundle.bundled_mids(description), *by_mid)):
+        section = sections.get(mid)
+        if section is not None and section.transport is not None:
+            if not (section.rejected or section.refused):
+                sources.setdefault(section.transport, by_mid[mid])
+    return sources

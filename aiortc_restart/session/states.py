@@ -1,0 +1,236 @@
+"""
+How a connection's states follow from those of its transports (webrtc-pc
+#dom-rtciceconnectionstate, #dom-rtcpeerconnectionstate, #dom-rtcicegatheringstate).
+
+Each rule is tried in turn; "closed" is the connection's own business.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+
+import aiortc
+
+from .._aiortc import Slots
+from ..negotiation.signaling import OFFERED
+
+CLOSED_PATIENCE = 5.0
+"""
+How long, in seconds, a connection whose offer has not been answered waits for the
+answer when all its DTLS associations have been closed.
+"""
+
+
+class States:
+    """
+    The three states of a connection, which it computes from those of its transports,
+    and tells of when all has changed.
+
+    :param settled: Called when the events of a change have been fired.
+    """
+
+    def __init__(self, slots: Slots, settled: Callable[[], None]) -> None:
+        self._closed_timer: asyncio.TimerHandle | None = None
+        self._failed_time: float | None = None
+        self._failed_timeout: float | None = None
+        self._failed_timer: asyncio.TimerHandle | None = None
+        self._quiet = False
+        self._settled = settled
+        self._slots = slots
+        self.described: Callable[[], Set[aiortc.RTCDtlsTransport]] = frozenset
+        "Returns the transports of the descriptions in force."
+
+    def configure(self, failed_timeout: float | None) -> None:
+        """
+        Set after how many seconds a connection which has failed is closed. `None` for
+        never.
+        """
+        self._failed_timeout = failed_timeout
+        self._set_failed_timer()
+
+    def derive(self) -> Callable[[], None]:
+        """
+        Compute the states, and return what fires their events.
+        """
+        if self._quiet:
+            return lambda: None
+        transports = self._counting()
+        ice, dtls = (
+            {x.transport.state for x in transports},
+            {x.state for x in transports},
+        )
+        states = ice_connection_state(ice), connection_state(ice, dtls)
+        if self._slots.closed:
+            states = "closed", "closed"
+        return functools.partial(self._tell, self._slots.set_states(*states))
+
+    @contextmanager
+    def quiet(self, gathers: bool = False) -> Iterator[None]:
+        """
+        Compute the states, and tell of them, when all has changed.
+
+        :param gathers: Whether gathering begins next, so that none is complete yet.
+        """
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+        if not gathers or self._gathering() != "complete":
+            self.update_gathering()
+        self.derive()()
+
+    def show_new(self) -> None:
+        """
+        Show for a moment that a transport was new which something had until it was
+        bundled: aiortc's states show it.
+        """
+        transports = self._counting()
+        self._set_gathering(
+            ice_gathering_state(
+                {x.transport.iceGatherer.state for x in transports} | {"new"}
+            )
+        )
+        ice = {x.transport.state for x in transports} | {"new"}
+        dtls = {x.state for x in transports} | {"new"}
+        self._tell(
+            self._slots.set_states(
+                ice_connection_state(ice), connection_state(ice, dtls)
+            )
+        )
+
+    def update(self) -> None:
+        """
+        Compute the states, and tell of them.
+        """
+        self.update_gathering()
+        self.derive()()
+
+    def update_gathering(self) -> None:
+        if not self._quiet:
+            self._set_gathering(self._gathering())
+
+    def _close_if_over(self) -> None:
+        self._closed_timer = None
+        if self._is_over():
+            self._slots.close_later()
+
+    def _is_over(self) -> bool:
+        """
+        Whether the peer has closed the connection.
+        """
+        states = {x.state for x in self._slots.dtls_transports}
+        return states == {"closed"} and not self._slots.closed
+
+    def _counting(self) -> Set[aiortc.RTCDtlsTransport]:
+        """
+        Return the transports whose states count: what no description has does not
+        matter to those which are described.
+        """
+        return self.described() or self._slots.dtls_transports
+
+    def _gathering(self) -> str:
+        return ice_gathering_state(
+            {x.transport.iceGatherer.state for x in self._counting()}
+        )
+
+    def _set_gathering(self, state: str) -> None:
+        before = self._slots.gathering_state
+        if state == before:
+            return
+        self._slots.gathering_state = state
+        self._slots.emit("icegatheringstatechange")
+        if (before, state) == ("gathering", "complete") and not self._slots.closed:
+            self._slots.emit("icecandidate", None)
+
+    def _set_failed_timer(self) -> None:
+        if self._failed_timer is not None:
+            self._failed_timer.cancel()
+            self._failed_timer = None
+        if self._failed_time is not None and self._failed_timeout is not None:
+            self._failed_timer = asyncio.get_running_loop().call_at(
+                self._failed_time + self._failed_timeout, self._slots.close_later
+            )
+
+    def _tell(self, events: list[str]) -> None:
+        for event in events:
+            self._slots.emit(event)
+        self._update_failed_timer()
+        self._settled()
+        over = self._is_over()
+        if self._closed_timer is not None and not over:
+            self._closed_timer.cancel()
+            self._closed_timer = None
+        if over:
+            # An answer which is on its way may reject what the transport was for.
+            if self._slots.signaling_state not in OFFERED:
+                self._slots.close_later()
+            elif self._closed_timer is None:
+                self._closed_timer = asyncio.get_running_loop().call_later(
+                    CLOSED_PATIENCE, self._close_if_over
+                )
+
+    def _update_failed_timer(self) -> None:
+        """
+        Close the connection some time after its path was lost: nothing else does, if
+        the peer is gone.
+        """
+        transports: set[aiortc.RTCDtlsTransport] = self._slots.dtls_transports
+        failed = any(x.transport.state == "failed" for x in transports) and any(
+            x.state == "connected" for x in transports
+        )
+        if failed == (self._failed_time is not None):
+            return
+        self._failed_time = asyncio.get_running_loop().time() if failed else None
+        self._set_failed_timer()
+
+
+def connection_state(ice: Set[str], dtls: Set[str]) -> str:
+    """
+    Return the `connectionState`.
+
+    :param ice: The states of the ICE transports.
+    :param dtls: The states of the DTLS transports.
+    """
+    if "failed" in ice | dtls:
+        return "failed"
+    if "disconnected" in ice:
+        return "disconnected"
+    if ice | dtls <= {"new", "closed"}:
+        return "new"
+    if ice & {"new", "checking"} or dtls & {"new", "connecting"}:
+        return "connecting"
+    return "connected"
+
+
+def ice_connection_state(ice: Set[str]) -> str:
+    """
+    Return the `iceConnectionState`.
+
+    :param ice: The states of the ICE transports.
+    """
+    if "failed" in ice:
+        return "failed"
+    if "disconnected" in ice:
+        return "disconnected"
+    if "checking" in ice:
+        return "checking"
+    # The W3C's is "checking" if others are not new. In aiortc a section that is added
+    # has a transport until it is bundled, and its own suite wants to see "new" then.
+    if "new" in ice or ice <= {"closed"}:
+        return "new"
+    if ice <= {"completed", "closed"}:
+        return "completed"
+    return "connected"
+
+
+def ice_gathering_state(gatherers: Set[str]) -> str:
+    """
+    Return the `iceGatheringState`.
+
+    :param gatherers: The states of the ICE gatherers.
+    """
+    if gatherers == {"completed"}:
+        return "complete"
+    return "gathering" if "gathering" in gatherers else "new"
