@@ -534,3 +534,42 @@ async def test_track_of_a_stopped_transceiver_ends(
             assert ports(description)[1:] == [True] * (len(kinds) - 1)
         assert ended.readyState == "ended"
         assert all(x.readyState == "live" for x in others)
+
+
+async def test_transport_ends_before_the_answer_arrives(network: Network) -> None:
+    """
+    A transport that the peer stops, as its answer rejects all sections, is not taken
+    for the peer's close() while the answer is on its way.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        await answerer.setRemoteDescription(await offered(offerer))
+        await answerer.getTransceivers()[0].stop()
+        await answerer.setLocalDescription()
+        await asyncio.sleep(SETTLING)
+        assert offerer.signalingState == "have-local-offer"
+        await offerer.setRemoteDescription(answerer.localDescription)
+        channel = offerer.createDataChannel("test")
+        await negotiate(offerer, answerer)
+        await until(lambda: channel.readyState == "open")
+
+
+async def test_transport_of_the_peer_is_not_lent(network: Network) -> None:
+    """
+    A transceiver without a section gets another transport, if the one which it shares
+    has lost all sections: that belonged to what the peer had there.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        later = offerer.addTransceiver("audio")
+        before = later.sender.transport
+        await offerer.getTransceivers()[0].stop()
+        await negotiate(answerer, offerer)
+        assert later.sender.transport is not before
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        assert later.currentDirection is not None

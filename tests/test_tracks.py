@@ -12,6 +12,7 @@ from aiortc_restart import (
     AudioStreamTrack,
     InvalidAccessError,
     InvalidStateError,
+    MediaStreamTrack,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -189,3 +190,18 @@ async def test_replace_track_within_a_step(network: Network) -> None:
         pc.addTrack(AudioStreamTrack())
         await pc.setLocalDescription()
         assert pc.signalingState == "have-local-offer"
+
+
+async def test_track_comes_back(network: Network) -> None:
+    """
+    The peer's track is told of each time that the peer begins to send it.
+    """
+    # webrtc-pc #process-remote-track-addition
+    async with peers(network) as (offerer, answerer):
+        tracks: list[MediaStreamTrack] = []
+        answerer.on("track", tracks.append)
+        transceiver = offerer.addTransceiver("audio")
+        for direction in ("sendonly", "inactive", "sendonly", "sendrecv"):
+            transceiver.direction = direction
+            await negotiate(offerer, answerer)
+        assert len(tracks) == 2 and tracks[0] is tracks[1]

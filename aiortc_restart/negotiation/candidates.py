@@ -1,6 +1,7 @@
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiortc
 from aiortc.exceptions import OperationError
@@ -146,6 +147,18 @@ def check_named(candidate: aiortc.RTCIceCandidate) -> None:
         raise ValueError("Candidate must have either sdpMid or sdpMLineIndex")
 
 
+@lru_cache
+def is_address(host: str) -> bool:
+    """
+    Whether a host is an IP address, and no name.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_named(candidate: aiortc.RTCIceCandidate) -> bool:
     return candidate.sdpMid is not None or candidate.sdpMLineIndex is not None
 
@@ -181,7 +194,7 @@ def named_candidates(media: MediaDescription) -> list[aiortc.RTCIceCandidate]:
     """
     Return the candidates of an m-section which have a name in place of an address.
     """
-    return [x for x in media.ice_candidates if not _is_address(x.ip)]
+    return [x for x in media.ice_candidates if not is_address(x.ip)]
 
 
 def record(place: Place, candidate: aiortc.RTCIceCandidate, limit: int) -> bool:
@@ -236,14 +249,6 @@ def _bundle_tag(description: SessionDescription, mid: str) -> str:
         return mid
     mids = {x.rtp.muxId for x in description.media}
     return next((x for x in bundled if x in mids), mid)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _find_section(

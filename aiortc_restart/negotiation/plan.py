@@ -239,7 +239,7 @@ def _data_section(
         data=Data(
             media.sctpCapabilities,
             check.data_port(media),
-            media.profile == check.LEGACY_DATA_PROFILE,
+            media.profile.upper() == check.LEGACY_DATA_PROFILE,
         ),
         described=True,
         refused=False,

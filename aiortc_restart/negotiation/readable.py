@@ -3,11 +3,9 @@ The lines of a description, sorted by what reads them: aiortc's parser reads tho
 it understands, in a syntax that it understands, and the others are read here.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import aiortc
 from aiortc.rtcpeerconnection import DISCARD_HOST
@@ -18,6 +16,7 @@ from aiortc.sdp import (
 )
 
 from . import check, formats
+from .candidates import is_address
 
 ADDRESS = re.compile(r"IN IP[46] ([^ ]+)$")
 "The end of a c= or an a=rtcp line."
@@ -200,22 +199,13 @@ def _begin_section(line: str) -> Part:
     )
 
 
-@lru_cache
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _with_address(line: str) -> str:
     """
     Replace what aiortc reads as an address and cannot show again, such as a name. As
     there is ICE, nobody uses it (RFC 9429 sections 5.8.1 and 5.8.2).
     """
     match = ADDRESS.search(line)
-    if match is None or _is_address(match[1]):
+    if match is None or is_address(match[1]):
         return line
     return f"{line[: match.start()]}IN IP4 {DISCARD_HOST}"
 

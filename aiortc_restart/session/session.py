@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiortc
@@ -117,14 +117,7 @@ class Session:
         mids = bundle.negotiated_mids(
             descriptions.current_local, descriptions.current_remote
         )
-        sections = self.agreed.by_mid()
-        others = (sections[x].endpoint for x in mids[1:] if x in sections)
-        if any(
-            x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
-            for x in others
-        ):
-            return mids[0]
-        return None
+        return needed_tag(mids, self.agreed)
 
     def take_spare_data(self) -> aiortc.RTCSctpTransport | None:
         """
@@ -168,7 +161,7 @@ class Session:
         bundled = bundle.bundled_mids(offer)
         offered = self.offered or self.agreement
         live = {x.mid for x in offered if x.described}
-        tag = next((x for x in bundled if x in live), None)
+        tag = needed_tag([x for x in bundled if x in live], offered)
         answer = describe.answer(self.describer, offered, tag)
         # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
         mids = {*bundle.bundled_mids(answer)}
@@ -579,6 +572,22 @@ class Session:
         for transport in self.transports:
             transport.withdraw(None if transport in negotiated else shared)
         self._decide_roles(self.agreement)
+
+
+def needed_tag(mids: Sequence[str], agreement: Agreement) -> str | None:
+    """
+    Return the BUNDLE-tag, if something else that is bundled depends on it.
+
+    :param mids: What is bundled, the tag first.
+    """
+    sections = agreement.by_mid()
+    others = (sections[x].endpoint for x in mids[1:] if x in sections)
+    if any(
+        x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
+        for x in others
+    ):
+        return mids[0]
+    return None
 
 
 def describing(
