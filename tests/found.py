@@ -4,7 +4,10 @@ What a peer connection tells of its gathering, and peers which trickle.
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
+
+from aiortc.exceptions import InvalidStateError
 
 from aiortc_restart import (
     RTCConfiguration,
@@ -83,10 +86,20 @@ async def gathered(network: Network, *urls: str, **options: Any) -> Found:
 
 def trickle(first: RTCPeerConnection, second: RTCPeerConnection) -> None:
     """
-    Let two peers have each other's candidates as they are found.
+    Let two peers have each other's candidates as they are found, until they are closed.
     """
-    first.on("icecandidate", second.addIceCandidate)
-    second.on("icecandidate", first.addIceCandidate)
+    for one, other in ((first, second), (second, first)):
+        one.on("icecandidate", partial(_give, other))
+
+
+async def _give(pc: RTCPeerConnection, candidate: RTCIceCandidate | None) -> None:
+    try:
+        await pc.addIceCandidate(candidate)
+    except InvalidStateError:
+        # The end of the other peer's candidates may come when the call has been ended
+        # on this side, or is being ended.
+        if pc.signalingState != "closed":
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from .calls import ROLLBACK, ice_transport, offered, path, peers, ufrag_of
-from .found import Found, asking, asking_peers
+from .found import Found, asking, asking_peers, trickle
 from .network import Network
 from .probes import is_request, mapped, stun_server
 from .turn import turn_server
@@ -163,8 +163,7 @@ async def test_more_servers(network: Network) -> None:
     async with peers(network, configuration=asking()) as (offerer, answerer):
         offerer.setConfiguration(asking(STUN))
         channel = offerer.createDataChannel("test")
-        for one, other in ((offerer, answerer), (answerer, offerer)):
-            one.on("icecandidate", other.addIceCandidate)
+        trickle(offerer, answerer)
         await negotiate(offerer, answerer)
         await until(lambda: channel.readyState == "open")
         await asyncio.sleep(1)

@@ -12,6 +12,7 @@ from aiortc_restart import RTCConfiguration, RTCIceCandidate
 
 from .agents import current
 from .calls import edited, ice_transport, offered, peers, ufrag_of
+from .found import trickle
 from .network import Network
 from .probes import checks, stun_server
 from .trickling import trickling
@@ -471,25 +472,24 @@ async def test_switched_on_later(network: Network) -> None:
         assert "a=end-of-candidates" in offer.sdp
 
 
-@pytest.mark.parametrize("trickle", [True, False])
+@pytest.mark.parametrize("trickles", [True, False])
 @pytest.mark.parametrize("offers", [True, False])
-async def test_option_stays(network: Network, trickle: bool, offers: bool) -> None:
+async def test_option_stays(network: Network, trickles: bool, offers: bool) -> None:
     """
     The option of a generation stays what it was, also where a section is added, and is
     another one only with the next restart.
     """
     # RFC 8839 section 4.4.1.2.1
     option = "a=ice-options:trickle"
-    configuration = RTCConfiguration(iceServers=[], iceTrickle=trickle)
+    configuration = RTCConfiguration(iceServers=[], iceTrickle=trickles)
     async with peers(network, configuration=configuration) as (offerer, answerer):
         channel = offerer.createDataChannel("test")
-        offerer.on("icecandidate", answerer.addIceCandidate)
-        answerer.on("icecandidate", offerer.addIceCandidate)
+        trickle(offerer, answerer)
         await negotiate(offerer, answerer)
         await until(lambda: channel.readyState == "open")
         changed = offerer if offers else answerer
         changed.setConfiguration(
-            RTCConfiguration(iceServers=[], iceTrickle=not trickle)
+            RTCConfiguration(iceServers=[], iceTrickle=not trickles)
         )
         for restarts in (False, True, False):
             offerer.addTransceiver("audio")
@@ -498,8 +498,8 @@ async def test_option_stays(network: Network, trickle: bool, offers: bool) -> No
             said = (await negotiate(offerer, answerer))[0 if offers else 1].sdp
             sections = said.count("m=")
             assert sections >= 2
-            trickle = not trickle if restarts else trickle
-            assert said.count(option) == (sections if trickle else 0)
+            trickles = not trickles if restarts else trickles
+            assert said.count(option) == (sections if trickles else 0)
             await until(lambda: changed.iceConnectionState == "completed")
 
 
