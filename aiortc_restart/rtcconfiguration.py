@@ -117,6 +117,17 @@ class RTCConfiguration(BaseConfiguration):
             await pc.addIceCandidate(RTCIceCandidate.fromJSON(message))
     """
 
+    associateTransceivers: bool | None = None
+    """
+    Whether an m-section that the peer adds is associated with a transceiver which
+    :meth:`~RTCPeerConnection.addTransceiver` has made and no offer of ours has had, as
+    in aiortc, whose programs add transceivers before they answer. If `False`, it is
+    only associated with one which :meth:`~RTCPeerConnection.addTrack` has made, if the
+    peer is to receive, as in browsers (webrtc-pc #set-the-session-description). If
+    `None`, it is `False` for an application that listens to `"negotiationneeded"`,
+    which aiortc does not have: it offers what it adds.
+    """
+
     iceCandidatePoolSize: int = 0
     """
     How many candidates to gather beforehand, from 0 to 255, as in webrtc-pc
@@ -127,6 +138,11 @@ class RTCConfiguration(BaseConfiguration):
     def __post_init__(self) -> None:
         if not isinstance(self.iceTrickle, bool):
             raise ValueError(f"iceTrickle must be a bool, not {self.iceTrickle!r}")
+        if not isinstance(self.associateTransceivers, bool | None):
+            raise ValueError(
+                "associateTransceivers must be a bool or None, not "
+                f"{self.associateTransceivers!r}"
+            )
         if self.iceCandidatePoolSize not in range(256):
             raise ValueError(
                 "iceCandidatePoolSize must be from 0 to 255, not "

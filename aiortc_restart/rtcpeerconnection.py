@@ -2,7 +2,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiortc
 from aiortc import RTCSessionDescription
@@ -103,6 +103,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         )
         self._session.transports = self._candidates.transports = self._transports
         self._session.candidates = self._candidates
+        self._transports.released = self._session.stop_unused
         # The offer and the answer which have been created last, by type, until the next
         # description is set or rolled back.
         self._created: dict[str, Created] = {}
@@ -213,14 +214,21 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         if candidate is not None and not is_end_of_candidates(candidate):
             check_named(candidate)
+        self._assert_open()
         check = functools.partial(self._assert_addressed, candidate)
-        async with self._operation(check=check, steady=True):
-            transports = self._candidates.record(candidate)
+        try:
+            async with self._operation(check=check, steady=True):
+                transports = self._candidates.record(candidate)
+        except InvalidStateError:
+            if self._closing is None:
+                raise
+            # The call has been ended meanwhile, and nobody wants it any more.
+            return
         # A name may take long to resolve, and nothing waits for it.
         for transport in transports:
             await transport.addRemoteCandidate(candidate)
 
-    def addTrack(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpSender:
+    def addTrack(self, track: aiortc.MediaStreamTrack) -> _aiortc.RTCRtpSender:
         """
         Add a :class:`MediaStreamTrack` to the set of media tracks which
         will be transmitted to the remote peer.
@@ -240,7 +248,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         transceiver = self._use_for(track)
         self._session.own.add(transceiver)
         self._needed.update()
-        return transceiver.sender
+        return cast(_aiortc.RTCRtpSender, transceiver.sender)
 
     def addTransceiver(
         self,
@@ -259,6 +267,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         transceiver = super().addTransceiver(trackOrKind, direction)
         self._session.own.add(transceiver)
+        self._session.added.add(transceiver)
         self._needed.update()
         return transceiver
 
@@ -278,6 +287,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
     async def _close(self) -> None:
         self._candidates.forget()
+        self._keep_transports()
         await super().close()
         self._transports.stop_unused(())
         await self._transports.stopping.join()
@@ -504,6 +514,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             if sessionDescription.type == "rollback":
                 self._created.clear()
                 self._session.roll_back(state)
+                self._tell_gathering_after(operation)
                 return
             description = parse(sessionDescription, remote=False)
             agreement = self._session.plan("local", description)
@@ -539,7 +550,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
         check = functools.partial(self._assert_settable, "remote", sessionDescription)
-        async with self._operation(check=check):
+        async with self._operation(check=check) as operation:
             self._log_description("setRemoteDescription", sessionDescription)
             type = sessionDescription.type
             glare = type == "offer" and self.signalingState == "have-local-offer"
@@ -550,11 +561,12 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             if type == "rollback":
                 self._created.clear()
                 self._session.roll_back(state)
+                self._tell_gathering_after(operation)
                 return
             description = parse(sessionDescription)
             agreement = self._session.plan("remote", description)
             if glare:
-                self._session.roll_back("stable")
+                self._session.roll_back("stable", tells_gathering=True)
                 # Handlers of its event may have changed what there is.
                 self._assert_open()
                 agreement = self._session.plan("remote", description)
@@ -688,9 +700,9 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         trickle = self._transports.configuration.iceTrickle
         if trickle and self.canTrickleIceCandidates is not False:
             for transport in self._transports:
-                transport.begin_gathering()
-            self._states.update_gathering()
-            self._transports.start()
+                transport.settle_trickle()
+            # Its caller has seen its end when candidates are told.
+            operation.ended.add_done_callback(lambda _: self._begin_gathering())
             return
         waiting = Waiting()
         if type == "offer":
@@ -720,6 +732,22 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                 "The offer was rolled back while its candidates were gathered"
             )
 
+    def _begin_gathering(self) -> None:
+        """
+        Gather candidates which are told one by one.
+        """
+        if self._closing is None:
+            for transport in self._transports:
+                transport.begin_gathering()
+            self._states.update_gathering()
+            self._transports.start()
+
+    def _tell_gathering_after(self, operation: Operation) -> None:
+        """
+        Tell of the gathering state when a step's caller has seen its end.
+        """
+        operation.ended.add_done_callback(lambda _: self._states.update_gathering())
+
     async def _gather_candidates(self) -> None:
         await asyncio.gather(*(x.iceGatherer.gather() for x in self._transports))
         self._transports.start()
@@ -735,7 +763,9 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             media=[
                 Medium(x.mid, "inactive")
                 if x.stopped and tag is not None and x.mid == tag
-                else Medium(x.mid, x.direction, x.stopped)
+                else Medium(
+                    x.mid, x.direction, x.stopped, _aiortc.stream_set_for(x.sender)
+                )
                 for x in self.getTransceivers()
             ],
             local=described(local),
@@ -796,6 +826,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
     def _add_event_handler(
         self, event: str, k: Callable[..., Any], v: Callable[..., Any]
     ) -> None:
+        self._session.negotiates_itself |= event == "negotiationneeded"
         self._needed.look_again()
         super()._add_event_handler(event, k, v)
 

@@ -41,6 +41,12 @@ EXPECTED = (
 )
 "What may become of an offer which the application makes."
 
+ANSWERED = 'Cannot handle answer in signaling state "stable"'
+"What becomes of an answer if there is another one already."
+
+NOBODYS = "No transceiver for media section"
+"How it begins what is said of such an offer."
+
 CONVERGENCE = 300.0
 "Seconds which two applications may take, if each gathering takes five of them."
 
@@ -164,6 +170,8 @@ class Application:
         self.ignored = 0
         #: Which offer it refuses: the next one, or none.
         self.refusing = False
+        #: Whether its next answer rejects the data channels.
+        self.rejecting_data = False
         #: Whether it withholds the answer to the next offer until another one comes in
         #: its place, and whether that is to have less in it.
         self.withholding: tuple[()] | tuple[bool] = ()
@@ -344,6 +352,7 @@ class Application:
     async def _negotiate(self, explicit: bool) -> None:
         if self._withheld:
             return
+        is_old = False
         self._making_offer = True
         try:
             if explicit:
@@ -353,8 +362,15 @@ class Application:
             self._send(self.pc.localDescription)
         except InvalidStateError as exc:
             self._check_expected(exc)
+        except ValueError as exc:
+            # What the offer describes has been stopped since it was created.
+            if not (explicit and str(exc).startswith(NOBODYS)):
+                raise
+            is_old = True
         finally:
             self._making_offer = False
+        if is_old:
+            await self._negotiate(explicit)
 
     async def _negotiate_if_needed(self) -> None:
         # It may have begun to offer for another reason since the event.
@@ -417,11 +433,16 @@ class Application:
                 self._withheld = True
                 self._send_message(Message(withheld=origin(description), stop=stop))
                 return
+            answer = None
+            if self.rejecting_data and not self._making_offer:
+                self.rejecting_data = False
+                answer = without_data(await self.pc.createAnswer())
             try:
-                await self.pc.setLocalDescription()
+                await self.pc.setLocalDescription(answer)
             except InvalidStateError as exc:
-                # It was an offer then, and has met another one of the peer's.
-                if str(exc) != EXPECTED[0]:
+                # It was an offer then, and has met one of the peer's, or another
+                # call has answered while this one created its answer.
+                if str(exc) not in (EXPECTED[0], ANSWERED):
                     raise
                 return
             self._send(self.pc.localDescription)
@@ -573,10 +594,13 @@ class Call:
             for i, name in enumerate(("alice", "bob"))
         ]
         self.channels: list[dict[str, RTCDataChannel]] = [{}, {}]
+        # How many have been created.
+        self._channels_created = 0
         for end, channels in zip(self.ends, self.channels, strict=True):
-            end.pc.on("datachannel", lambda x, y=channels: y.update({x.label: x}))
-        # Whose restartIce() was called, and both sides' credentials by then.
-        self._restarts: list[tuple[int, Credentials, Credentials]] = []
+            end.pc.on("datachannel", lambda x, y=channels: keep_while_open(x, y))
+        # Whose restartIce() was called, and both sides' credentials, and the m-sections
+        # in use, by then.
+        self._restarts: list[tuple[int, Credentials, Credentials, set[str]]] = []
 
     async def check(self) -> None:
         """
@@ -599,10 +623,13 @@ class Call:
         self.check_sound()
         check_agreed(one, other)
         check_connected(one, other)
-        for end, ours, theirs in self._restarts:
+        for end, ours, theirs, mids in self._restarts:
             now = [local_credentials(x.pc) for x in self.ends]
             assert now[end].isdisjoint(ours)
-            assert now[1 - end].isdisjoint(theirs)
+            # What was to be restarted may have been rejected instead, and the peer's
+            # credentials are those of what came after.
+            if not mids.isdisjoint(live_mids(self.ends[end].pc)):
+                assert now[1 - end].isdisjoint(theirs)
         for name, pc in (("alice", one), ("bob", other)):
             assert self.network.sockets(name) == len([*pc._transports])
 
@@ -653,8 +680,9 @@ class Call:
         self.check_sound()
 
     def create_channel(self, end: int) -> None:
-        label = f"{end} {len(self.channels[end])}"
-        self.channels[end][label] = self.ends[end].pc.createDataChannel(label)
+        self._channels_created += 1
+        channel = self.ends[end].pc.createDataChannel(f"{self._channels_created}")
+        keep_while_open(channel, self.channels[end])
 
     async def exchange(self) -> None:
         """
@@ -683,7 +711,36 @@ class Call:
         pc.restartIce()
         if pc.localDescription is not None:
             old = set(pc._session.credentials_to_replace), local_credentials(other)
-            self._restarts.append((end, *old))
+            self._restarts.append((end, *old, live_mids(pc)))
+
+
+def keep_while_open(
+    channel: RTCDataChannel, channels: dict[str, RTCDataChannel]
+) -> None:
+    """
+    Keep a channel with others until it is closed, as it is when its m-section is
+    rejected.
+    """
+    channels[channel.label] = channel
+    channel.on("close", lambda: channels.pop(channel.label, None))
+
+
+def without_data(answer: RTCSessionDescription) -> RTCSessionDescription:
+    """
+    Return a copy of an answer which rejects the data channels, if it has any, unless
+    that is the BUNDLE-tag, on which others depend.
+    """
+    head, *media = re.split("^(?=m=)", answer.sdp, flags=re.MULTILINE)
+    bundled = re.search("^a=group:BUNDLE(.*?)\r?$", head, re.MULTILINE)
+    mids = bundled[1].split() if bundled else []
+    for index, section in enumerate(media):
+        mid = re.search("^a=mid:(.*?)\r?$", section, re.MULTILINE)
+        if section.startswith("m=application") and mid and mid[1] not in mids[:1]:
+            media[index] = re.sub("^m=application [0-9]+", "m=application 0", section)
+            mids = [x for x in mids if x != mid[1]]
+    group = " ".join(["a=group:BUNDLE", *mids])
+    head = re.sub("^a=group:BUNDLE.*?\r?$", group, head, flags=re.MULTILINE)
+    return RTCSessionDescription(sdp=head + "".join(media), type=answer.type)
 
 
 def check_slots(pc: RTCPeerConnection) -> None:
@@ -710,6 +767,13 @@ def check_slots(pc: RTCPeerConnection) -> None:
             "have-remote-offer": (None, "offer"),
         }[pc.signalingState]
     )
+
+
+def live_mids(pc: RTCPeerConnection) -> set[str]:
+    """
+    Return the mids of the m-sections which are not rejected.
+    """
+    return {x.mid for x in pc._session.agreement if not x.rejected}
 
 
 def local_credentials(pc: RTCPeerConnection) -> Credentials:

@@ -13,7 +13,7 @@ from aiortc import RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from aiortc_restart import RTCConfiguration, RTCIceTransport, RTCPeerConnection
-from aiortc_restart._aiortc import Descriptions
+from aiortc_restart._aiortc import Descriptions, dtls_of
 
 from .network import Network
 from .utils import Pair, credentials, negotiate, until
@@ -43,9 +43,9 @@ def ice_transports(pc: aiortc.RTCPeerConnection) -> list[RTCIceTransport]:
     """
     transports: list[Any] = [
         # One which was stopped may have none any more.
-        x.receiver.transport.transport
+        dtls_of(x).transport
         for x in pc.getTransceivers()
-        if x.receiver.transport in slot(pc, "dtlsTransports")
+        if dtls_of(x) in slot(pc, "dtlsTransports")
     ]
     if pc.sctp is not None:
         transports.append(pc.sctp.transport.transport)

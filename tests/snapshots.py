@@ -9,6 +9,7 @@ from typing import Any
 import aiortc
 
 from aiortc_restart import RTCIceTransport, RTCPeerConnection
+from aiortc_restart._aiortc import dtls_of, used_by
 
 from .calls import ice_transports, slot
 
@@ -155,11 +156,7 @@ def size(pc: RTCPeerConnection) -> tuple[int, ...]:
 def _ordered(pc: RTCPeerConnection) -> list[aiortc.RTCDtlsTransport]:
     # One which was stopped may have none any more.
     transports = pc._slots.dtls_transports
-    used = [
-        x.receiver.transport
-        for x in pc.getTransceivers()
-        if x.receiver.transport in transports
-    ]
+    used = [dtls_of(x) for x in pc.getTransceivers() if dtls_of(x) in transports]
     if pc.sctp is not None:
         used.append(pc.sctp.transport)
     assert {*used} == pc._slots.dtls_transports
@@ -199,7 +196,7 @@ def _transceiver(transceiver: aiortc.RTCRtpTransceiver) -> dict[str, Any]:
         "extensions": list(transceiver._headerExtensions),
         "tracks": (id(sender.track), id(receiver.track)),
         "enabled": (sender._enabled, receiver._enabled),
-        "transports": (id(sender.transport), id(receiver.transport)),
+        "transports": (id(used_by(sender)), id(used_by(receiver))),
     }
 
 

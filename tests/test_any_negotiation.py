@@ -162,6 +162,10 @@ class AnyNegotiation(RuleBasedStateMachine):
     def refuse_offer(self, end: int) -> None:
         self.call.ends[end].refusing = True
 
+    @rule(end=ENDS)
+    def reject_data(self, end: int) -> None:
+        self.call.ends[end].rejecting_data = True
+
     @precondition(lambda self: self.call.ends[0].sequential)
     @rule(end=ENDS, stop=st.booleans())
     def withhold_answer(self, end: int, stop: bool) -> None:
@@ -236,7 +240,7 @@ class AnyNegotiation(RuleBasedStateMachine):
 
 TestAnyNegotiation = AnyNegotiation.TestCase
 TestAnyNegotiation.settings = settings(
-    max_examples=NEGOTIATIONS or 1000,
+    max_examples=NEGOTIATIONS or 2000,
     database=None,
     deadline=None,
     derandomize=not NEGOTIATIONS,

@@ -248,27 +248,6 @@ async def test_no_setup(network: Network) -> None:
 
 
 @pytest.mark.parametrize("type", ["offer", "answer"])
-@pytest.mark.parametrize("restarts", [False, True], ids=["plain", "restart"])
-async def test_another_peer(network: Network, type: str, restarts: bool) -> None:
-    """
-    A description of another peer, whose fingerprint is another, is refused, and the
-    call goes on.
-    """
-    # RFC 8842 section 5.1
-    async with connected_pair(network) as pair:
-        pc, other = pair.offerer, pair.answerer
-        if type == "offer":
-            good = await offered(other, iceRestart=restarts)
-        else:
-            good = await answered(other, await offered(pc, iceRestart=restarts))
-        bad = edited(good, "^(a=fingerprint:.*):..:..\r\n", "\\1:00:00\r\n")
-        with nothing_changes(pc), pytest.raises(ValueError, match="another peer"):
-            await pc.setRemoteDescription(bad)
-        await pair.exchange()
-        await pc.setRemoteDescription(good)
-
-
-@pytest.mark.parametrize("type", ["offer", "answer"])
 async def test_no_setup_in_a_bundle(network: Network, type: str) -> None:
     """
     A local description without a DTLS role in a section is refused, also where the

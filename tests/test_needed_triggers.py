@@ -273,6 +273,8 @@ def test_without_a_loop() -> None:
         both = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2)]
         both[0].addTransceiver("audio", direction="recvonly")
         await negotiate(*both)
+        # The end of the last step has been seen.
+        await asyncio.sleep(0.1)
         return both
 
     async def look(history: History) -> None:

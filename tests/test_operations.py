@@ -260,8 +260,22 @@ async def in_both(step: Step) -> None:
     await asyncio.gather(asyncio.wait_for(step, 10))
 
 
+async def in_a_wrapper(step: Step) -> None:
+    await asyncio.wait_for(directly(step), 10)
+
+
+async def kept_and_wrapped(step: Step) -> None:
+    task = asyncio.create_task(directly(step))
+    # So that it is not garbage before its end.
+    kept = {task}
+    task.add_done_callback(kept.discard)
+    await asyncio.gather(asyncio.shield(task))
+
+
 WAYS = [
     directly,
+    in_a_wrapper,
+    kept_and_wrapped,
     in_a_task,
     in_gather,
     in_group,
@@ -530,9 +544,11 @@ async def test_plain_and_closed(network: Network) -> None:
     await emptied_chain(chain)
 
 
-async def test_close(network: Network) -> None:
+@pytest.mark.parametrize("begun", [False, True], ids=["before", "meanwhile"])
+async def test_close(network: Network, begun: bool) -> None:
     """
-    close() ends what waits with an InvalidStateError, and does not wait itself.
+    close() ends what waits with an InvalidStateError, but for a candidate, which nobody
+    wants any more, and does not wait itself.
     """
     async with connected_pair(network) as pair:
         network.filter = lambda datagram: False
@@ -545,9 +561,14 @@ async def test_close(network: Network) -> None:
                 pair.offerer.addIceCandidate(None),
             )
         ]
+        if begun:
+            await asyncio.sleep(0)
         await pair.offerer.close()
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(x) for x in results] == [InvalidStateError] * len(calls)
+        expected: list[type] = [InvalidStateError] * len(calls)
+        if begun:
+            expected[-1] = type(None)
+        assert [type(x) for x in results] == expected
 
 
 async def test_gathering_holds_nothing_back(network: Network) -> None:

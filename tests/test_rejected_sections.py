@@ -13,6 +13,7 @@ from aiortc import MediaStreamTrack, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 
 from aiortc_restart import RTCPeerConnection
+from aiortc_restart._aiortc import dtls_of
 
 from .calls import (
     ROLLBACK,
@@ -74,8 +75,8 @@ async def test_owner_of_the_transport(network: Network, by_answerer: bool) -> No
     ):
         rejected, tag = (offerer.addTransceiver("video") for _ in range(2))
         offerer.createDataChannel("data")
-        transport = tag.receiver.transport
-        assert transport is rejected.receiver.transport
+        transport = dtls_of(tag)
+        assert transport is dtls_of(rejected)
         offer = await offered(offerer)
         if not by_answerer:
             await rejected.stop()
@@ -566,10 +567,42 @@ async def test_transport_of_the_peer_is_not_lent(network: Network) -> None:
         await negotiate(offerer, answerer)
         await switched(offerer, answerer)
         later = offerer.addTransceiver("audio")
-        before = later.sender.transport
+        before = dtls_of(later)
         await offerer.getTransceivers()[0].stop()
         await negotiate(answerer, offerer)
-        assert later.sender.transport is not before
+        assert dtls_of(later) is not before
         await negotiate(offerer, answerer)
         await switched(offerer, answerer)
         assert later.currentDirection is not None
+
+
+@pytest.mark.parametrize("media", [True, False], ids=["media", "alone"])
+async def test_channels_of_no_association(network: Network, media: bool) -> None:
+    """
+    Channels of both ends close whose m-section is rejected before any association is
+    up, and the next one asks for negotiation.
+    """
+    async with peers(network) as (offerer, answerer):
+        if media:
+            offerer.addTransceiver("audio")
+        channels = [x.createDataChannel("early") for x in (offerer, answerer)]
+        closed: list[str] = []
+        for channel in channels:
+            channel.on("close", lambda x=channel: closed.append(x.label))
+        history = states(offerer)
+        answer = await answered(answerer, await offered(offerer))
+        sdp = re.sub("^m=application [0-9]+", "m=application 0", answer.sdp, flags=re.M)
+        group = "a=group:BUNDLE 0\r\n"
+        sdp = sdp.replace("BUNDLE 0 1", "BUNDLE 0") if media else sdp.replace(group, "")
+        rejecting = RTCSessionDescription(sdp=sdp, type="answer")
+        await offerer.setRemoteDescription(rejecting)
+        await until(lambda: channels[0].readyState == "closed")
+        assert closed == ["early"]
+        assert offerer.sctp is None
+        before = history.negotiationneeded
+        later = offerer.createDataChannel("later")
+        await until(lambda: history.negotiationneeded == before + 1)
+        assert later.readyState == "connecting"
+        await answerer.close()
+        await until(lambda: channels[1].readyState == "closed")
+        assert closed == ["early", "early"]

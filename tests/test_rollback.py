@@ -104,7 +104,9 @@ async def test_first_remote(
     A first offer of the peer's is as if it had not come: transceivers and transports
     which it made are gone, those which it had bundled away are back.
     """
-    configuration = RTCConfiguration(iceServers=[], bundlePolicy=policy)
+    configuration = RTCConfiguration(
+        iceServers=[], bundlePolicy=policy, associateTransceivers=True
+    )
     async with peers(network, configuration=configuration) as (offerer, answerer):
         offerer.addTrack(Pictures())
         offerer.createDataChannel("test")
@@ -146,6 +148,8 @@ async def test_first_remote_then_own_offer(
         await roll_back(answerer)
         await roll_back(offerer)
         await negotiate(answerer, offerer)
+        # What has been offered before is offered again.
+        await negotiate(offerer, answerer)
         await switched(offerer, answerer)
         await flowing(offerer, answerer)
         # Who offers controls, whatever role the undone offer had given.

@@ -62,7 +62,7 @@ async def test_generations(network: Network, gathered: bool, side: str) -> None:
             await pair.offerer.setLocalDescription(ROLLBACK)
         else:
             await pair.offerer.setRemoteDescription(ROLLBACK)
-        assert pair.offerer.iceGatheringState == "complete"
+        await until(lambda: pair.offerer.iceGatheringState == "complete")
         assert history.gathering == ["complete", "gathering", "complete"]
         if gathered:
             await offering

@@ -1,6 +1,6 @@
 """
-Tracks which are taken away or replaced (webrtc-pc #dom-rtcpeerconnection-removetrack,
-#dom-rtcrtpsender-replacetrack).
+Tracks which are taken away or replaced, and their streams (webrtc-pc
+#dom-rtcpeerconnection-removetrack, #dom-rtcrtpsender-replacetrack).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aiortc_restart import (
     RTCSessionDescription,
 )
 
-from .calls import ROLLBACK, SETTLING, offered, peers
+from .calls import ROLLBACK, SETTLING, offered, peers, sections
 from .media import add_media, flowing
 from .network import Network
 from .utils import negotiate, states
@@ -79,6 +79,8 @@ async def test_remove_track_errors(network: Network) -> None:
     """
     async with peers(network) as (pc, other):
         sender = pc.addTrack(AudioStreamTrack())
+        await pc.setLocalDescription()
+        assert sender.transport is not None
         stock = aiortc.RTCRtpSender("audio", sender.transport)
         for wrong in (other.addTrack(AudioStreamTrack()), stock):
             with pytest.raises(InvalidAccessError, match="not this connection's"):
@@ -122,7 +124,7 @@ async def test_replace_track_holds_the_chain(network: Network) -> None:
             order.append(name)
 
         async def replace() -> None:
-            await sender.replaceTrack(track)  # type: ignore[func-returns-value, misc]
+            await sender.replaceTrack(track)
             order.append("replaced")
 
         await asyncio.sleep(SETTLING)
@@ -205,3 +207,57 @@ async def test_track_comes_back(network: Network) -> None:
             transceiver.direction = direction
             await negotiate(offerer, answerer)
         assert len(tracks) == 2 and tracks[0] is tracks[1]
+
+
+class Stream:
+    """
+    What an application has for a MediaStream.
+    """
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+
+async def test_streams(network: Network) -> None:
+    """
+    What setStreams() says is described, and asks for negotiation if it is something
+    else than before.
+    """
+    # webrtc-pc #dom-rtcrtpsender-setstreams, RFC 8830
+    async with peers(network) as (pc, other):
+        sender = pc.addTrack(AudioStreamTrack())
+        await negotiate(pc, other)
+        history = states(pc)
+        first = Stream("first")
+        for streams, said in (
+            ((first,), "first"),
+            ((first, first), "first"),
+            (("second",), "second"),
+            ((), "-"),
+        ):
+            before = history.negotiationneeded
+            described = sections(pc.localDescription)[0].msid
+            assert described is not None
+            changes = described.split()[0] != said
+            sender.setStreams(*streams)
+            await asyncio.sleep(1)
+            assert history.negotiationneeded == before + changes
+            offer, _ = await negotiate(pc, other)
+            msid = sections(offer)[0].msid
+            assert msid is not None
+            assert msid.split()[0] == said
+            await asyncio.sleep(1)
+            assert history.negotiationneeded == before + changes
+        for bad in (("a", "b"), ("",), ("a b",), ("a\r\nb",), ("x" * 65,)):
+            with pytest.raises(ValueError, match="stream"):
+                sender.setStreams(*bad)
+        # It does not matter to who sends nothing.
+        pc.getTransceivers()[0].direction = "recvonly"
+        await negotiate(pc, other)
+        before = history.negotiationneeded
+        sender.setStreams("third")
+        await asyncio.sleep(1)
+        assert history.negotiationneeded == before
+        await pc.close()
+        with pytest.raises(InvalidStateError, match="closed"):
+            sender.setStreams("fourth")

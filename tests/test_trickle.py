@@ -31,10 +31,18 @@ def without_option(description: RTCSessionDescription) -> RTCSessionDescription:
 
 async def test_at_once(network: Network) -> None:
     """
-    setLocalDescription() returns at once, before any candidate is found.
+    setLocalDescription() returns at once, before gathering begins, also to who awaits a
+    task.
     """
     async with trickling(network, servers=True) as (call, _):
-        await call.alice.setLocalDescription()
+        await asyncio.gather(call.alice.setLocalDescription())
+        assert network.now == 0
+        assert call.alice.iceGatheringState == "new"
+        assert call.names("alice") == []
+        for _ in range(100):
+            if call.names("alice"):
+                break
+            await asyncio.sleep(0)
         assert network.now == 0
         assert call.alice.iceGatheringState == "gathering"
         assert call.names("alice") == ["gathering"]
@@ -42,6 +50,23 @@ async def test_at_once(network: Network) -> None:
         assert "a=candidate" not in sdp and "a=end-of-candidates" not in sdp
         assert "a=ice-options:trickle" in sdp
         assert re.search(r"^m=application 9 ", sdp, re.M)
+
+
+async def test_configured_meanwhile(network: Network) -> None:
+    """
+    What a description says of trickling holds for its generation, also if another
+    configuration comes before gathering begins.
+    """
+    # RFC 8839 section 4.4.1.2.1
+    async with trickling(network, servers=True) as (call, _):
+        await call.alice.setLocalDescription()
+        settings = call.alice.getConfiguration()
+        settings.iceTrickle = False
+        call.alice.setConfiguration(settings)
+        await until(lambda: call.names("alice")[-1:] == ["null"])
+        assert "a=ice-options:trickle" in call.alice.localDescription.sdp
+        (generation,) = ice_transport(call.alice).generations
+        assert generation.trickle
 
 
 @pytest.mark.parametrize("trickle", [True, False])
@@ -242,7 +267,7 @@ async def test_candidates_only_by_themselves(network: Network) -> None:
         call.passes = lambda x: False
         offering = asyncio.create_task(call.alice.setLocalDescription())
         await offering
-        await until(lambda: call.names("alice")[-1] == "null")
+        await until(lambda: call.names("alice")[-1:] == ["null"])
         await call.bob.setRemoteDescription(call.alice.localDescription)
         await call.bob.setLocalDescription()
         answer = call.bob.localDescription

@@ -3,6 +3,7 @@ Offers which aiortc can parse, and could not apply or answer, are refused; what 
 unusual is understood.
 """
 
+import asyncio
 import re
 
 import pytest
@@ -226,6 +227,10 @@ async def test_gathered_before_a_restart(network: Network) -> None:
     async with peers(network, configuration=configuration) as (_, pc):
         await pc.setRemoteDescription(offer_of(CORPUS["janus"]))
         await pc.setLocalDescription()
+        for _ in range(100):
+            if pc.iceGatheringState != "new":
+                break
+            await asyncio.sleep(0)
         assert pc.iceGatheringState == "gathering"
         await pc.setRemoteDescription(offer_of(fresh(CORPUS["janus"], 1)))
         await until(lambda: pc.iceGatheringState == "complete")

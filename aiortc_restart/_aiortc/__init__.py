@@ -36,7 +36,9 @@ from .media import (  # noqa: E402
     send_keyframe,
     sender_ids,
     set_track,
+    stream_set_for,
     streams_count,
+    used_by,
 )
 from .receiver import RTCRtpReceiver  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
@@ -78,5 +80,7 @@ __all__ = [
     "send_keyframe",
     "sender_ids",
     "set_track",
+    "stream_set_for",
     "streams_count",
+    "used_by",
 ]

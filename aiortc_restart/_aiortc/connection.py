@@ -18,6 +18,7 @@ from .media import (
     RTCRtpTransceiver,
     dtls_of,
     is_gone,
+    show_transport,
 )
 from .receiver import RTCRtpReceiver
 from .sctp import RTCSctpTransport
@@ -40,6 +41,12 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     def _add_endpoint(self, endpoint: Endpoint) -> None:
         """
         Take note of what the application has made.
+        """
+        raise NotImplementedError
+
+    def _assert_open(self) -> None:
+        """
+        :raises InvalidStateError: if the connection is closed.
         """
         raise NotImplementedError
 
@@ -98,17 +105,29 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
     ) -> aiortc.RTCRtpTransceiver:
         sender = RTCRtpSender(track or kind, dtls)
         sender._connection = self
+        receiver = RTCRtpReceiver(kind, dtls)
+        receiver.awaits_answer = self._awaits_answer
         transceiver = RTCRtpTransceiver(
             direction=direction,
             kind=kind,
             sender=sender,
-            receiver=RTCRtpReceiver(kind, dtls),
+            receiver=receiver,
         )
         transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         transceiver.sender._stream_id = self.__stream_id
         transceiver._changed = self._transceiver_changed
         transceiver._ended = functools.partial(self._transceiver_stopped, transceiver)
         return transceiver
+
+    def _awaits_answer(self) -> bool:
+        return self.signalingState in ("have-local-offer", "have-remote-pranswer")
+
+    def _keep_transports(self) -> None:
+        """
+        Have all transceivers show their transports, of which aiortc ends each.
+        """
+        for transceiver in self.__transceivers:
+            show_transport(transceiver, True)
 
     def _transport_for(self, kind: str) -> aiortc.RTCDtlsTransport:
         """

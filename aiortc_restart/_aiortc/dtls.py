@@ -1,10 +1,13 @@
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiortc
 import OpenSSL.SSL
 import pylibsrtp
+from aiortc.rtcdtlstransport import State
 from aiortc.rtp import is_rtcp
 
 from . import handshake
@@ -96,6 +99,13 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
                 raise AssociationEnded from None
             return b""
 
+    def _send_rtp(self, data: bytes) -> Coroutine[Any, Any, None]:
+        # aiortc's track would end. When all transports have, the connection is closed,
+        # and otherwise another one comes in the place of this one.
+        if self._state != State.CONNECTED:
+            return nothing()
+        return super()._send_rtp(data)
+
     async def _recv_next(self) -> None:
         # As aiortc's, but that what a layer above makes of one datagram ends nothing.
         if self.__handshake_done:
@@ -129,3 +139,9 @@ class RTCDtlsTransport(handshake.RTCDtlsTransport):
             raise
         except Exception as exc:
             self._drop(exc)
+
+
+async def nothing() -> None:
+    """
+    Be what is awaited where nothing is to be done.
+    """

@@ -326,3 +326,14 @@ class RTCDtlsTransport(aiortc.RTCDtlsTransport):
         await self.transport._send(data)
         self.__tx_bytes += len(data)
         self.__tx_packets += 1
+
+
+def is_same_peer(one: aiortc.RTCDtlsTransport, other: aiortc.RTCDtlsTransport) -> bool:
+    """
+    Whether two transports have been connected to the same peer, by its certificates.
+    """
+    certificates = [
+        x._ssl.get_peer_certificate(as_cryptography=True) if x._ssl else None
+        for x in (one, other)
+    ]
+    return certificates[0] is not None and certificates[0] == certificates[1]

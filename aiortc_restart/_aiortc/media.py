@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 import functools
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,8 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
+from .receiver import RTCRtpReceiver
+
 if TYPE_CHECKING:
     from ..negotiation.agreement import Section
 
@@ -23,6 +26,12 @@ more, as answers are looked for only when so many have been sent. A receiver tha
 32768 decrypts nothing more (RFC 3711 section 3.3.1); the rest is for those which it had
 missed before, and for those of one picture.
 """
+
+NO_STREAM = "-"
+"The id in the description of a track that is in no stream (RFC 8830 section 2)."
+
+STREAM_ID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}")
+"A token (RFC 8866 section 9), of at most 64 characters (RFC 8830 section 2)."
 
 NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
@@ -108,7 +117,20 @@ class TrackOwner(Protocol):
     What a sender's tracks belong to: a connection.
     """
 
+    def _assert_open(self) -> None: ...
+
     def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]: ...
+
+    def _transceiver_changed(self) -> None: ...
+
+
+class MediaStream(Protocol):
+    """
+    What tells which tracks belong together: aiortc has no class for it.
+    """
+
+    @property
+    def id(self) -> str: ...
 
 
 class RTCRtpSender(aiortc.RTCRtpSender):
@@ -127,7 +149,19 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     _packets_looked = 0
     "How many packets had been sent when the last proof was looked at."
 
+    stream: str | None = None
+    "The id of the stream which :meth:`setStreams` has set, if it has."
+
+    described = True
+    "Whether no rollback has taken away the description that had it."
+
+    next_transport: aiortc.RTCDtlsTransport | None = None
+    "What has been negotiated, while it is not connected, and another one sends."
+
     _parameters: RTCRtpSendParameters | None = None
+    _registered = True
+    "Whether its transport hands it the peer's reports, if it runs."
+
     _proof: tuple[int, int] | None = None
     "The last proof that what is sent arrives."
 
@@ -138,6 +172,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         section 8.3.2).
         """
         if self._parameters is not None:
+            if not self._registered:
+                self.used_transport._register_rtp_sender(self, parameters)
+                self._registered = True
             if parameters != self._parameters:
                 self._parameters, self._changed = parameters, True
             return
@@ -148,6 +185,57 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._codec = dataclasses.replace(parameters.codecs[0])
         codecs = [self._codec, *parameters.codecs[1:]]
         await super().send(dataclasses.replace(parameters, codecs=codecs))
+
+    def follow_transport(self) -> None:
+        """
+        Send on the transport that has been negotiated: it is connected.
+        """
+        new, self.next_transport = self.next_transport, None
+        if new is not None and self._parameters is not None:
+            self.used_transport._unregister_rtp_sender(self)
+            super().setTransport(new)
+            self._registered = False
+            self._proof, self._packets_looked = None, self.__packet_count
+            # It may be another peer, and what was on its way may be lost.
+            self._send_keyframe()
+
+    @property
+    def transport(self) -> aiortc.RTCDtlsTransport | None:  # type: ignore[override]
+        """
+        The :class:`RTCDtlsTransport` over which media data is sent, or `None` after a
+        rollback of the description that had it (webrtc-pc
+        #dom-rtcrtpsender-transport).
+        """
+        # What runs needs it to its end.
+        used = self.described or self._parameters is not None
+        return self.used_transport if used else None
+
+    @property
+    def used_transport(self) -> aiortc.RTCDtlsTransport:
+        """
+        The same, also after a rollback.
+        """
+        return super().transport
+
+    async def getStats(self) -> aiortc.RTCStatsReport:
+        """
+        Return statistics about the RTP sender: nothing if it has no transport.
+
+        :rtype: :class:`RTCStatsReport`
+        """
+        if self.transport is None:
+            return aiortc.RTCStatsReport()
+        return await super().getStats()
+
+    def setTransport(self, transport: aiortc.RTCDtlsTransport) -> None:
+        """
+        Send on another transport, as soon as it is connected.
+        """
+        self.next_transport = None
+        if self._parameters is None:
+            super().setTransport(transport)
+        elif transport is not self.used_transport:
+            self.next_transport = transport
 
     def _follow(self, parameters: RTCRtpSendParameters) -> None:
         """
@@ -191,6 +279,30 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             return Done()
         return self._connection._track_replaced(self)
 
+    def setStreams(self, *streams: MediaStream | str) -> None:
+        """
+        Say to which stream the track belongs, so that the peer learns which tracks go
+        together. Fires the `"negotiationneeded"` event, if the session has to be
+        negotiated for it (webrtc-pc #dom-rtcrtpsender-setstreams).
+
+        :param streams: What has the stream's id as `id`, or the id itself, or nothing
+                        if the track belongs to none.
+
+        :raises InvalidStateError: if the connection is closed.
+        :raises ValueError: if there is more than one, which aiortc cannot describe, or
+                            the id is none (RFC 8830 section 2).
+        """
+        ids = [x if isinstance(x, str) else x.id for x in streams]
+        if len({*ids}) > 1:
+            raise ValueError("A track of this connection can be in one stream only")
+        if not all(map(STREAM_ID.fullmatch, ids)):
+            raise ValueError(f"{ids[0]!r} is no id of a stream")
+        if self._connection is not None:
+            self._connection._assert_open()
+        self.stream = self._stream_id = ids[0] if ids else NO_STREAM
+        if self._connection is not None:
+            self._connection._transceiver_changed()
+
     async def _run_rtcp(self) -> None:
         try:
             await super()._run_rtcp()
@@ -216,7 +328,11 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """
         Whether what is sent arrives, as far as is known.
         """
-        transport = self.transport.transport
+        dtls = self.used_transport
+        if dtls.state != "connected":
+            # Another one is to come in its place.
+            return False
+        transport = dtls.transport
         unproven = self.__packet_count - self._packets_looked
         if unproven >= UNPROVEN // 2:
             proof = getattr(transport, "proof", None)
@@ -257,6 +373,13 @@ def sender_ids(sender: aiortc.RTCRtpSender) -> tuple[str, str, int, int]:
     return sender._stream_id, sender._track_id, sender._ssrc, sender._rtx_ssrc
 
 
+def stream_set_for(sender: aiortc.RTCRtpSender) -> str | None:
+    """
+    Return the id of the stream which the application has set for a sender, if it has.
+    """
+    return sender.stream if isinstance(sender, RTCRtpSender) else None
+
+
 def streams_count(data: aiortc.RTCSctpTransport) -> int:
     return data._outbound_streams_count
 
@@ -266,8 +389,20 @@ def dtls_of(endpoint: "Endpoint") -> aiortc.RTCDtlsTransport:
     Return the transport of an endpoint.
     """
     if isinstance(endpoint, BaseTransceiver):
-        return endpoint.receiver.transport
-    return endpoint.transport
+        receiver = endpoint.receiver
+        return getattr(receiver, "next_transport", None) or used_by(receiver)
+    return getattr(endpoint, "next_transport", None) or endpoint.transport
+
+
+def used_by(
+    end: aiortc.RTCRtpReceiver | aiortc.RTCRtpSender,
+) -> aiortc.RTCDtlsTransport:
+    """
+    Return the transport which a sender or receiver has, also after a rollback.
+    """
+    if isinstance(end, RTCRtpReceiver | RTCRtpSender):
+        return end.used_transport
+    return end.transport
 
 
 def use_transport(
@@ -275,6 +410,32 @@ def use_transport(
 ) -> None:
     transceiver.receiver.setTransport(dtls)
     transceiver.sender.setTransport(dtls)
+
+
+def follow_transport(transceiver: aiortc.RTCRtpTransceiver) -> bool:
+    """
+    Have a transceiver use the transport which has been negotiated: it is connected.
+    Tell whether it was another one.
+    """
+    if not left_by(transceiver):
+        return False
+    for end in (transceiver.sender, transceiver.receiver):
+        if isinstance(end, RTCRtpReceiver | RTCRtpSender):
+            end.follow_transport()
+    return True
+
+
+def left_by(endpoint: "Endpoint") -> set[aiortc.RTCDtlsTransport]:
+    """
+    Return the transports on which an endpoint runs that is to have another one.
+    """
+    if isinstance(endpoint, BaseTransceiver):
+        ends = (endpoint.sender, endpoint.receiver)
+        if is_stopping(endpoint):
+            return set()
+        return {used_by(x) for x in ends if getattr(x, "next_transport", None)}
+    moves = endpoint.state != "closed" and getattr(endpoint, "next_transport", None)
+    return {endpoint.transport} if moves else set()
 
 
 def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
@@ -322,6 +483,8 @@ def show_transceiver(
     """
     Have a transceiver say what has been agreed of its m-section, or that it has none.
     """
+    if section is not None or transceiver.mid is not None:
+        show_transport(transceiver, section is not None)
     transceiver._set_mid(section.mid if section else None)  # type: ignore[arg-type]
     transceiver._set_mline_index(index)  # type: ignore[arg-type]
     transceiver._codecs = section.codecs if section else []
@@ -337,6 +500,17 @@ def show_transceiver(
     transceiver.receiver._track = track  # type: ignore[assignment]
     if section is not None and section.transport is not None:
         use_transport(transceiver, section.transport)
+
+
+def show_transport(transceiver: aiortc.RTCRtpTransceiver, described: bool) -> None:
+    """
+    Have a transceiver show its transport, or none.
+
+    :param described: Whether a description has it.
+    """
+    for end in (transceiver.sender, transceiver.receiver):
+        if isinstance(end, RTCRtpReceiver | RTCRtpSender):
+            end.described = described
 
 
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:

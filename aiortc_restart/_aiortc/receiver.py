@@ -1,10 +1,11 @@
 import queue
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiortc
 import aiortc.rtcdtlstransport
+import aiortc.rtcrtpreceiver
 import aiortc.rtp
 from aiortc.codecs import is_rtx
 from aiortc.rate import RemoteBitrateEstimator
@@ -13,6 +14,8 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RTP_HISTORY_SIZE
 from aiortc.utils import uint16_add
+
+from .handshake import is_same_peer
 
 MAX_FRAMES = 512
 """
@@ -130,6 +133,21 @@ class RtpRouter(aiortc.rtcdtlstransport.RtpRouter):
         self.ssrc_table.pop(source, None)
 
 
+class TimestampMapper(aiortc.rtcrtpreceiver.TimestampMapper):
+    """
+    The base's mapper, which goes on where another one has been.
+    """
+
+    def __init__(self, other: aiortc.rtcrtpreceiver.TimestampMapper) -> None:
+        super().__init__()
+        self.start = getattr(other, "start", 0)
+        if other._last is not None and other._origin is not None:
+            self.start += other._last - other._origin + 1
+
+    def map(self, timestamp: int) -> int:
+        return self.start + super().map(timestamp)
+
+
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     """
     The base's receiver, whose track outlives an RTCP BYE, whose picture does not wait
@@ -142,6 +160,24 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     _blocked: tuple[int | None, int] = None, 0
     "At which packet the picture waits, and since when, in milliseconds."
+
+    awaits_answer: Callable[[], bool] = bool
+    """
+    Returns whether an answer may be on its way that brings another transport: the peer
+    ends the old one of a section that joins a bundle.
+    """
+
+    _disconnected = False
+    "Whether the peer has ended the transport."
+
+    _registered = True
+    "Whether its transport hands it what is received, if it runs."
+
+    described = True
+    "Whether no rollback has taken away the description that had it."
+
+    next_transport: aiortc.RTCDtlsTransport | None = None
+    "What has been negotiated, while it is not connected, and another one receives."
 
     _parameters: RTCRtpReceiveParameters | None = None
 
@@ -189,13 +225,18 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         Begin to receive, or go on with what has been negotiated since, beside what was
         before (RFC 3264 section 8.3.2).
         """
-        if self._parameters is not None and parameters != self._parameters:
+        moved = not self._registered
+        if self._parameters is not None and (moved or parameters != self._parameters):
             self._follow(parameters)
+            self._registered = True
         self._parameters = parameters
         if self.__decoder_thread is None:
             self._sources: dict[int, None] = {}
             self.__decoder_queue = FrameQueue(self.__decoder_error)
         await super().receive(parameters)
+        if moved:
+            # What was on its way may be lost.
+            await self.request_keyframe()
 
     async def request_keyframe(self) -> None:
         """
@@ -205,6 +246,68 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             for ssrc in list(self.__remote_streams):
                 if ssrc not in self.__rtx_ssrc:
                     await self._send_rtcp_pli(ssrc)
+
+    @property
+    def transport(self) -> aiortc.RTCDtlsTransport | None:  # type: ignore[override]
+        """
+        The :class:`RTCDtlsTransport` over which media data is received, or `None` after
+        a rollback of the description that had it (webrtc-pc
+        #dom-rtcrtpreceiver-transport).
+        """
+        # What runs needs it to its end.
+        used = self.described or self._parameters is not None
+        return self.used_transport if used else None
+
+    @property
+    def used_transport(self) -> aiortc.RTCDtlsTransport:
+        """
+        The same, also after a rollback.
+        """
+        return super().transport
+
+    async def getStats(self) -> aiortc.RTCStatsReport:
+        """
+        Return statistics about the RTP receiver: nothing if it has no transport.
+
+        :rtype: :class:`RTCStatsReport`
+        """
+        if self.transport is None:
+            return aiortc.RTCStatsReport()
+        return await super().getStats()
+
+    def setTransport(self, transport: aiortc.RTCDtlsTransport) -> None:
+        """
+        Receive on another transport, as soon as it is connected.
+        """
+        self.next_transport = None
+        if self._parameters is None:
+            super().setTransport(transport)
+        elif transport is not self.used_transport:
+            self.next_transport = transport
+
+    def follow_transport(self) -> None:
+        """
+        Receive on the transport that has been negotiated: it is connected.
+        """
+        old, new, self.next_transport = self.used_transport, self.next_transport, None
+        if new is not None and self._parameters is not None:
+            old._unregister_rtp_receiver(self)
+            super().setTransport(new)
+            self._disconnected = self._registered = False
+            if not is_same_peer(old, new):
+                self._forget_peer()
+
+    def end_if_disconnected(self) -> None:
+        """
+        End with the transport that the peer has ended, if no other one follows.
+        """
+        if self._disconnected and self.next_transport is None:
+            super()._handle_disconnect()
+
+    def _handle_disconnect(self) -> None:
+        self._disconnected = True
+        if not self.awaits_answer():
+            self.end_if_disconnected()
 
     async def _run_rtcp(self) -> None:
         try:
@@ -249,7 +352,26 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         for encoding in parameters.encodings:
             if encoding.rtx:
                 self.__rtx_ssrc[encoding.rtx.ssrc] = encoding.ssrc
-        self.transport._register_rtp_receiver(self, parameters)
+        self.used_transport._register_rtp_receiver(self, parameters)
+
+    def _forget_peer(self) -> None:
+        """
+        Forget what another peer has sent, of which the next one knows nothing.
+        """
+        if self.__jitter_buffer._origin is not None:
+            self._start_anew(self.__nack_generator)
+        for table in (
+            self._sources,
+            self.__active_ssrc,
+            self.__codecs,
+            self.__lsr,
+            self.__lsr_time,
+            self.__remote_streams,
+            self.__rtx_ssrc,
+        ):
+            table.clear()
+        self._latest_source = None
+        self.__timestamp_mapper = TimestampMapper(self.__timestamp_mapper)
 
     def _make_room(self, source: int) -> None:
         """
@@ -285,11 +407,12 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             if began is not None and arrival - began >= 2 * RATE_WINDOW_MS:
                 counter.reset()
 
-    def _start_anew(self, nack: NackGenerator) -> None:
+    def _start_anew(self, nack: NackGenerator | None) -> None:
         jitter_buffer = self.__jitter_buffer
         jitter_buffer.remove(jitter_buffer.capacity)
         jitter_buffer._origin = None
-        nack.max_seq = None
-        nack.missing.clear()
-        # Its clock wraps once a minute.
-        self.__remote_bitrate_estimator = RemoteBitrateEstimator()
+        if nack is not None:
+            nack.max_seq = None
+            nack.missing.clear()
+            # Its clock wraps once a minute.
+            self.__remote_bitrate_estimator = RemoteBitrateEstimator()

@@ -45,8 +45,10 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_RTCDtlsTransport__rx_bytes _RTCDtlsTransport__rx_packets "
         "_RTCDtlsTransport__tx_bytes _RTCDtlsTransport__tx_packets _data_receiver "
         "_do_handshake _get_stats _handle_rtcp_data _handle_rtp_data _recv_next _role "
-        "_register_rtp_receiver _rtp_router _rx_srtp _send_data _set_role _set_state "
-        "_srtp_profiles _ssl _state _stats_id _write_ssl".split(),
+        "_register_data_receiver _register_rtp_receiver _register_rtp_sender "
+        "_rtp_router _rx_srtp _send_data _send_rtp _set_role _set_state "
+        "_srtp_profiles _ssl _state _stats_id _unregister_data_receiver "
+        "_unregister_rtp_receiver _unregister_rtp_sender _write_ssl".split(),
     ),
     (
         aiortc.rtcrtptransceiver.RTCRtpTransceiver,
@@ -69,25 +71,32 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_RTCRtpReceiver__jitter_buffer _RTCRtpReceiver__lsr _RTCRtpReceiver__lsr_time "
         "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
         "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtcp_exited "
-        "_RTCRtpReceiver__rtx_ssrc _enabled _handle_rtcp_packet _handle_rtp_packet "
+        "_RTCRtpReceiver__rtx_ssrc _RTCRtpReceiver__timestamp_mapper _enabled "
+        "_handle_disconnect _handle_rtcp_packet _handle_rtp_packet "
         "_run_rtcp _send_rtcp _send_rtcp_pli _track".split(),
     ),
     (aiortc.jitterbuffer.JitterBuffer, ["_origin"]),
     (aiortc.rate.RateCounter, ["_origin_ms"]),
     (aiortc.rtcrtpreceiver.RemoteStreamTrack, ["_queue"]),
+    (aiortc.rtcrtpreceiver.TimestampMapper, ["_last", "_origin"]),
+    (aiortc.RTCDataChannel, ["_setId", "_setReadyState"]),
     (
         aiortc.RTCSctpTransport,
-        "_advertised_rwnd _association_state _bundled _cwnd _data_channel_flush "
-        "_data_channel_queue _data_channels _fast_recovery_exit _flight_size_decrease "
+        "_advertised_rwnd _association_state _bundled _cwnd _data_channel_close "
+        "_data_channel_closed _data_channel_flush _data_channel_open "
+        "_data_channel_queue _data_channel_receive _data_channels "
+        "_fast_recovery_exit _flight_size_decrease "
         "_get_inbound_stream _handle_data _inbound_streams _init _last_received_tsn "
         "_local_port _loop _mark_received _maybe_abandon _outbound_queue "
         "_partial_bytes_acked _receive_chunk _receive_data_chunk "
         "_receive_forward_tsn_chunk _reconfig_failures _reconfig_in_progress "
         "_reconfig_request _reconfig_timer_cancel _reconfig_timer_expired "
-        "_reconfig_timer_start _remote_port _remote_verification_tag "
+        "_reconfig_timer_start _remote_max_message_size _remote_port "
+        "_remote_verification_tag "
         "_reset_deferred_streams _sack_duplicates _sack_misordered _sack_needed "
-        "_send_chunk _send_reconfig_param _send_sack _sent_queue _t1_cancel _t1_chunk "
-        "_t1_expired _t1_failures _t1_handle _t1_start _t3_cancel _t3_handle "
+        "_send_chunk _send_reconfig_param _send_sack _sent_queue _set_state _t1_cancel "
+        "_t1_chunk _t1_expired _t1_failures _t1_handle _t1_start _t2_cancel _t3_cancel "
+        "_t3_handle "
         "_t3_start _transmit _update_advanced_peer_ack_point _update_rto".split(),
     ),
     (

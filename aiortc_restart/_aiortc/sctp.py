@@ -2,16 +2,20 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import aiortc
 import aiortc.rtcsctptransport
 import OpenSSL.SSL
 from aiortc.rtcsctptransport import (
     COOKIE_LIFETIME,
+    DATA_CHANNEL_OPEN,
     SCTP_CAUSE_STALE_COOKIE,
     SCTP_COMMON_HEADER_LENGTH,
     SCTP_MAX_PACKET_LENGTH,
     USERDATA_MAX_LENGTH,
+    WEBRTC_DCEP,
+    AbortChunk,
     Chunk,
     CookieAckChunk,
     CookieEchoChunk,
@@ -20,8 +24,11 @@ from aiortc.rtcsctptransport import (
     InitChunk,
     serialize_packet,
 )
+from pyee.asyncio import AsyncIOEventEmitter
 
 from . import reception
+from .dtls import nothing
+from .handshake import is_same_peer
 
 RECOVERY_SSTHRESH = 128 * USERDATA_MAX_LENGTH
 """
@@ -31,6 +38,21 @@ packets do not fit into the socket of a peer like this one.
 
 BATCH = 64
 "How many messages are queued at a time after an outage."
+
+
+KEPT = frozenset(
+    {
+        *vars(AsyncIOEventEmitter()),
+        "_announced",
+        "_bundled",
+        "_data_channel_queue",
+        "_data_channels",
+        "_former",
+        "mid",
+        "next_transport",
+    }
+)
+"What a transport keeps when it begins another association."
 
 
 class Batch(deque[DataChunk]):
@@ -79,11 +101,26 @@ class RTCSctpTransport(reception.RTCSctpTransport):
     it is the base again.
     """
 
+    next_transport: aiortc.RTCDtlsTransport | None = None
+    "What has been negotiated, while it is not connected, and another one is used."
+
+    _aborted = False
+    "Whether the peer has ended the association, and another one follows."
+
     _bundle: Bundle | None = None
     _catching_up = False
     _filling = False
 
     _t1_time = 0.0
+
+    def __init__(self, transport: aiortc.RTCDtlsTransport, port: int = 5000) -> None:
+        super().__init__(transport, port)
+        # The channels which the application has opened, in the order in which it has.
+        self._announced: WeakKeyDictionary[aiortc.RTCDataChannel, None] = (
+            WeakKeyDictionary()
+        )
+        # The streams of channels which another peer had opened before.
+        self._former: set[int] = set()
 
     def expect_overtaking(self) -> None:
         """
@@ -94,12 +131,116 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         for chunk in self._sent_queue:
             chunk._misses = -(10**6)
 
+    def setTransport(self, transport: aiortc.RTCDtlsTransport) -> None:
+        """
+        Use another transport, as soon as it is connected.
+        """
+        self.next_transport = None
+        if self.state in ("new", "closed"):
+            super().setTransport(transport)
+        elif transport is not self.transport:
+            self.next_transport = transport
+        elif self._aborted:
+            # No other one comes.
+            self._set_state(self.State.CLOSED)
+
     async def start(
         self, remoteCaps: aiortc.RTCSctpCapabilities | None, remotePort: int
     ) -> None:
         # aiortc has asked for one when the transport was made, maybe before any ran.
         self._loop = asyncio.get_running_loop()
+        old, new = self.transport, self.next_transport
+        self.next_transport = None
+        if new is not None:
+            old._unregister_data_receiver(self)
+            super().setTransport(new)
+            if not is_same_peer(old, new):
+                self._begin_anew(other_peer=True)
+            elif self._aborted:
+                self._begin_anew(other_peer=False)
+            else:
+                new._register_data_receiver(self)
+                await self.recover()
         await super().start(remoteCaps, remotePort)
+
+    def _cancel_timers(self) -> None:
+        self._t1_cancel()
+        self._t2_cancel()
+        self._t3_cancel()
+        self._reconfig_timer_cancel()
+
+    def _begin_anew(self, other_peer: bool) -> None:
+        """
+        Be as before the association. The open data channels stay.
+
+        :param other_peer: Whether the next association is with another peer, which is
+                           told of the channels that the application has opened.
+        """
+        for stream_id, channel in list(self._data_channels.items()):
+            if channel.readyState == "closing":
+                self._data_channel_closed(stream_id)
+        self._cancel_timers()
+        fresh = vars(type(self)(self.transport, self._local_port))
+        for name in [x for x in vars(self) if x not in KEPT]:
+            delattr(self, name)
+        vars(self).update({k: v for k, v in fresh.items() if k not in KEPT})
+
+        channels = self._data_channels
+        told = ("connecting", "open") if other_peer else ("connecting",)
+        own = [x for x in self._announced if x.readyState in told]
+        # What the other peer was told of its channels means nothing to this one.
+        waiting = [
+            (channel, protocol, data)
+            for channel, protocol, data in self._data_channel_queue
+            if channel.readyState in ("connecting", "open")
+            and not (protocol == WEBRTC_DCEP and (other_peer or channel in own))
+        ]
+        self._data_channel_queue = deque()
+        if other_peer:
+            self._former = {
+                k for k, v in channels.items() if not (v.negotiated or v in own)
+            }
+        for channel in own:
+            if channel.id is not None:
+                channels.pop(channel.id, None)
+                if other_peer and channel.id % 2 != int(self.is_server):
+                    # The other peer numbers its own so (RFC 8832 section 6).
+                    channel._setId(None)  # type: ignore[arg-type]
+            self._data_channel_open(channel)
+        self._data_channel_queue.extend(waiting)
+
+    def _data_channel_open(self, channel: aiortc.RTCDataChannel) -> None:
+        super()._data_channel_open(channel)
+        self._announced[channel] = None
+
+    def _data_channel_close(self, channel: aiortc.RTCDataChannel) -> None:
+        if channel.id in self._former and channel.readyState != "closed":
+            # Who has opened it is gone, and nobody else would close it, too.
+            self._close_former(channel)
+        else:
+            super()._data_channel_close(channel)
+
+    def _close_former(self, channel: aiortc.RTCDataChannel) -> None:
+        """
+        Close a channel which another peer had opened, and what was to be sent on it.
+        """
+        assert channel.id is not None
+        self._former.discard(channel.id)
+        self._data_channel_queue = deque(
+            x for x in self._data_channel_queue if x[0] is not channel
+        )
+        self._data_channel_closed(channel.id)
+
+    async def _data_channel_receive(
+        self, stream_id: int, pp_id: int, data: bytes
+    ) -> None:
+        opens = pp_id == WEBRTC_DCEP and data[:1] == bytes([DATA_CHANNEL_OPEN])
+        if opens and stream_id in self._former:
+            # This peer opens its own channel under the number of another one's.
+            channel = self._data_channels.get(stream_id)
+            if channel is not None:
+                self._close_former(channel)
+        await super()._data_channel_receive(stream_id, pp_id, data)
 
     async def recover(self, certain: bool = True) -> None:
         """
@@ -109,6 +250,8 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         :param certain: Whether it was lost. Otherwise what may not be sent again is
                         not given up.
         """
+        if self._waits:
+            return
         try:
             await self._recover_setup()
             # What waits for the association has not been sent.
@@ -122,6 +265,8 @@ class RTCSctpTransport(reception.RTCSctpTransport):
             pass
 
     async def _data_channel_flush(self) -> None:
+        if self._waits:
+            return
         while self._catching_up and self._data_channel_queue:
             if self._outbound_queue:
                 return
@@ -140,18 +285,35 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         await super()._data_channel_flush()
 
     @property
+    def _waits(self) -> bool:
+        """
+        Whether the transport, or the association, has ended in whose place another one
+        comes.
+        """
+        return self._aborted or (
+            self.next_transport is not None and self.transport.state != "connected"
+        )
+
+    @property
     def _path_in_doubt(self) -> bool:
         # The base's ICE transport, which cannot tell, ends with its path.
-        return bool(getattr(self.transport.transport, "path_in_doubt", bool)())
+        in_doubt = getattr(self.transport.transport, "path_in_doubt", bool)
+        return self._waits or bool(in_doubt())
 
     def _receive_chunk(self, chunk: Chunk) -> Coroutine[Any, Any, None]:
         # What is not of the set-up is by far the most.
-        if isinstance(chunk, InitChunk | CookieEchoChunk | ErrorChunk):
+        if isinstance(chunk, AbortChunk | InitChunk | CookieEchoChunk | ErrorChunk):
             return self._receive_setup(chunk)
         return super()._receive_chunk(chunk)
 
     async def _receive_setup(self, chunk: Chunk) -> None:
         is_established = self._association_state == self.State.ESTABLISHED
+        if isinstance(chunk, AbortChunk) and self.next_transport is not None:
+            # A browser begins another association when it begins with another
+            # transport, and has ended this one first. Our channels go on.
+            self._aborted = True
+            self._cancel_timers()
+            return
         if isinstance(chunk, CookieEchoChunk) and is_established:
             # Our acknowledgement was lost, and the cookie may be old by now: that of
             # this association is not stale (RFC 9260 section 5.2.4). DTLS and the tag
@@ -165,6 +327,15 @@ class RTCSctpTransport(reception.RTCSctpTransport):
             # The INIT of this very association is late. aiortc would begin to count
             # anew, and all acknowledgements would be too old (RFC 9260 section 5.2.2).
             return
+        elif isinstance(chunk, InitChunk) and is_established:
+            # The peer has begun another association, and counts anew.
+            port, size = self._remote_port, self._remote_max_message_size
+            assert port is not None
+            self.transport._unregister_data_receiver(self)
+            self._begin_anew(other_peer=False)
+            self._remote_max_message_size = size
+            await super().start(None, port)
+            await super()._receive_chunk(chunk)
         elif isinstance(chunk, ErrorChunk) and SCTP_CAUSE_STALE_COOKIE in [
             cause for cause, _ in chunk.params
         ]:
@@ -233,6 +404,9 @@ class RTCSctpTransport(reception.RTCSctpTransport):
             await self._send_chunk(chunk)
 
     def _send_chunk(self, chunk: Chunk) -> Coroutine[Any, Any, None]:
+        if self._waits:
+            # As what is lost.
+            return nothing()
         if isinstance(chunk, InitChunk):
             return self._send_init(chunk)
         if self._bundle is None or not isinstance(chunk, DataChunk):
@@ -261,6 +435,14 @@ class RTCSctpTransport(reception.RTCSctpTransport):
     def _t1_start(self, chunk: Chunk) -> None:
         self._t1_time = asyncio.get_running_loop().time()
         super()._t1_start(chunk)
+
+    def _set_state(self, state: aiortc.RTCSctpTransport.State) -> None:
+        super()._set_state(state)
+        if state == self.State.CLOSED:
+            # aiortc forgets those which have no number yet.
+            for channel in list(self._announced):
+                if channel.readyState != "closed":
+                    channel._setReadyState("closed")
 
     async def _transmit(self) -> None:
         if self._filling:

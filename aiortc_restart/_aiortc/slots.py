@@ -11,10 +11,13 @@ from .connection import RTCPeerConnection
 from .media import (
     Endpoint,
     dtls_of,
+    follow_transport,
     is_stopping,
+    left_by,
     show_transceiver,
     use_transport,
 )
+from .receiver import RTCRtpReceiver
 
 if TYPE_CHECKING:
     from ..negotiation.agreement import Agreement
@@ -228,17 +231,34 @@ class _RTCPeerConnection:
             endpoint._bundled = dtls_of(endpoint) in owners
             owners.add(dtls_of(endpoint))
 
+    def carrying(self) -> set[aiortc.RTCDtlsTransport]:
+        """
+        Return the transports with which something runs that is to have another one.
+        """
+        return {x for endpoint in self.endpoints() for x in left_by(endpoint)}
+
+    def end_disconnected(self) -> None:
+        """
+        End the tracks of transports which the peer has ended while an answer might have
+        brought other ones.
+        """
+        for transceiver in self.transceivers:
+            if isinstance(transceiver.receiver, RTCRtpReceiver):
+                transceiver.receiver.end_if_disconnected()
+
     async def start_media(
         self, dtls: aiortc.RTCDtlsTransport, answered: "Agreement"
-    ) -> None:
+    ) -> bool:
         """
-        Start what a connected DTLS transport carries and has not been started yet.
+        Start what a connected DTLS transport carries and has not been started yet, and
+        tell whether something has come to it from another one.
 
         :param answered: What has been agreed, and not only offered.
         """
+        moved = False
         connection, sections = self._connection, answered.by_endpoint()
         for transceiver in list(self.transceivers):
-            if transceiver.receiver.transport is not dtls or self.closed:
+            if dtls_of(transceiver) is not dtls or self.closed:
                 continue
             if transceiver not in connection.__remoteIce or is_stopping(transceiver):
                 continue
@@ -246,16 +266,23 @@ class _RTCPeerConnection:
             section = sections.get(transceiver)
             if section is None or section.codecs != transceiver._codecs:
                 continue
+            if section.transport is not dtls:
+                continue
+            moved |= follow_transport(transceiver)
             if transceiver.currentDirection in ["sendonly", "sendrecv"]:
                 await transceiver.sender.send(connection.__localRtp(transceiver))
             if transceiver.currentDirection in ["recvonly", "sendrecv"]:
                 await transceiver.receiver.receive(connection.__remoteRtp(transceiver))
         data = self.data
-        if self.closed or data is None or data.transport is not dtls:
-            return
+        if self.closed or data is None or dtls_of(data) is not dtls:
+            return moved
         section = sections.get(data)
-        if section is not None and section.described and section.data is not None:
+        if section is None or not section.described or section.transport is not dtls:
+            return moved
+        if section.data is not None:
+            moved |= bool(left_by(data))
             await data.start(section.data.capabilities, section.data.port)
+        return moved
 
     def _show_data(
         self,

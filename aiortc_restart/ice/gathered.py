@@ -37,6 +37,8 @@ class GatheringGeneration:
         "Whether its sockets have been given back."
         self.connection = connection
         self.trickle = trickle
+        self.trickle_settled = False
+        "Whether a description has said so."
         self._gathered = False
         self._gathering: asyncio.Task[None] | None = None
         self._options = options
@@ -109,6 +111,12 @@ class GatheringGeneration:
             and not self._superseded
             and not self.closed
         )
+
+    def use_options(self, options: Callable[[], GatheringOptions]) -> None:
+        """
+        Have another gatherer say what is to be gathered with.
+        """
+        self._options = options
 
     def begin_gathering(self) -> None:
         """

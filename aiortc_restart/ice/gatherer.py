@@ -112,16 +112,35 @@ class RTCIceGatherer(BaseIceGatherer):
         self.show(generation)
         return generation
 
+    def take(self, generation: IceGeneration) -> None:
+        """
+        Show a generation which another gatherer has made.
+        """
+        generation.use_options(self._gathering_options)
+        generation.connection.belong_to(self.inbox, self.consent)
+        self.show(generation)
+
     def begin_gathering(self) -> None:
         """
         Gather ICE candidates, unless that has been done or has begun.
         """
-        generation = self.generation
-        # Whether the peer's candidates end the checks depends on it.
-        if not (generation.gathering or generation.remote_candidates_end):
-            generation.trickle = self.trickle
+        self.settle_trickle()
         self.generation.begin_gathering()
         self.update_state()
+
+    def settle_trickle(self) -> None:
+        """
+        Trickle, or do not, as is configured now, unless that has been settled.
+        """
+        generation = self.generation
+        # Whether the peer's candidates end the checks depends on it.
+        if not (
+            generation.trickle_settled
+            or generation.gathering
+            or generation.remote_candidates_end
+        ):
+            generation.trickle = self.trickle
+        generation.trickle_settled = True
 
     async def gather(self) -> None:
         """

@@ -397,9 +397,11 @@ class IceGeneration(GatheringGeneration):
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(self.timeout):
-                if self.restart:
-                    self.begin_gathering()
-                    await (self._ready.wait() if self.trickle else self.gather())
+                if self.restart and self.trickle:
+                    # Gathering begins when the caller has the description.
+                    await self._ready.wait()
+                elif self.restart:
+                    await self.gather()
                 if not self._kept_sockets and self._waits_for_peer:
                     await self._wait_for_peer()
                 await self.connection.connect()

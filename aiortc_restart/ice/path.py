@@ -271,6 +271,17 @@ class PathConnection(_aiortc.Connection):
                 lambda: sum(x._deliveries for x in older),  # noqa: SLF001 - same class
             )
 
+    def belong_to(self, inbox: Inbox, consent: ConsentTimes) -> None:
+        """
+        Be another transport's from now on.
+
+        :param inbox: For the received datagrams.
+        :param consent: How often consent is asked for, and how long it lasts.
+        """
+        self._shared_inbox = inbox
+        self._consent = consent
+        self.follow(())
+
     def is_heeded(self, data: bytes) -> bool:
         """
         Tell whether a check is to be parsed: it is the peer's, or it may be answered

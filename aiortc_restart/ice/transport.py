@@ -244,6 +244,23 @@ class RTCIceTransport(GenerationKeeper):
         elif credentials_differ(remote, self.pending_remote_parameters):
             self._begin(local, remote)
 
+    def take_restart(self, other: "RTCIceTransport") -> None:
+        """
+        Go on with the restart that another transport has proposed: the peer which
+        answers it is not that one's. Nothing has been negotiated for this one yet.
+        """
+        generation = other._pending  # noqa: SLF001 - same class
+        if generation is None:
+            return
+        other._release_pending()  # noqa: SLF001 - same class
+        previous, self._current = self._current, generation
+        # To this transport it is the first one.
+        generation.restart = False
+        generation.owner = self
+        self._connection = generation.connection
+        self._gatherer.take(generation)
+        self._close(previous)
+
     def withdraw(self, local: aiortc.RTCIceParameters | None = None) -> None:
         """
         Go back to what has been negotiated last: the descriptions since have been
@@ -288,6 +305,13 @@ class RTCIceTransport(GenerationKeeper):
         Gather the candidates of the generation which the next description describes.
         """
         self._gatherer.begin_gathering()
+
+    def settle_trickle(self) -> None:
+        """
+        Have the generation which the next description describes trickle, or not, as
+        that says, whatever the configuration is when gathering begins.
+        """
+        self._gatherer.settle_trickle()
 
     def complete_remote_candidates(self, username: str | None) -> None:
         """
@@ -503,6 +527,11 @@ class RTCIceTransport(GenerationKeeper):
             self._reset(local)
         elif self._pending is None or credentials_differ(local, self._pending.local):
             self._begin(local, self.pending_remote_parameters)
+
+    def _release_pending(self) -> None:
+        self._pending = None
+        self._gatherer.show(self._current)
+        self._order_generations()
 
     def _reset(self, local: aiortc.RTCIceParameters) -> None:
         """

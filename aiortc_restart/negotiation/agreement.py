@@ -91,6 +91,13 @@ class Agreement:
     "All mids that have ever been used: none is used again for something else."
 
     numbers: MediaNumbers = field(default_factory=MediaNumbers)
+    replaced: Mapping[aiortc.RTCDtlsTransport, aiortc.RTCDtlsTransport] = field(
+        default_factory=dict
+    )
+    """
+    In whose place the transports come with which this negotiation begins DTLS anew.
+    """
+
     terms: Mapping[aiortc.RTCDtlsTransport, Terms] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Section]:
@@ -133,6 +140,7 @@ class Agreement:
         return replace(
             self,
             made=frozenset(),
+            replaced={},
             sections=tuple(
                 replace(x, endpoint=None, transport=None, data=None)
                 if x.rejected and x.kind == "application"

@@ -36,6 +36,22 @@ class Place:
     "Whether the generation is that of a restart which has not been answered."
 
 
+def addresses(
+    description: SessionDescription | None, mids: Sequence[str]
+) -> set[tuple[str, int]]:
+    """
+    Return where the candidates of some m-sections are.
+    """
+    if description is None:
+        return set()
+    return {
+        (x.ip, x.port)
+        for media in description.media
+        if media.rtp.muxId in mids
+        for x in media.ice_candidates
+    }
+
+
 def belongs(
     candidate: aiortc.RTCIceCandidate,
     username: str,

@@ -143,30 +143,6 @@ def check_same_sections(
             )
 
 
-def check_same_peer(
-    media: MediaDescription, known: aiortc.RTCDtlsParameters | None
-) -> None:
-    """
-    Check that an m-section describes the peer with which there is a DTLS association.
-
-    :param known: What it has said of DTLS before.
-
-    :raises ValueError: if it has another fingerprint (RFC 8842 section 5.1).
-    """
-    if known is None or media.dtls is None:
-        return
-    before, now = (
-        {(x.algorithm.lower(), x.value.upper()) for x in dtls.fingerprints}
-        for dtls in (known, media.dtls)
-    )
-    if before.isdisjoint(now):
-        raise ValueError(
-            f'Media section "{media.rtp.muxId}" has another DTLS fingerprint than '
-            "before: it is of another peer, for which a new connection is needed. The "
-            "call goes on with the peer that it has."
-        )
-
-
 def check_sections_of_answer(
     description: SessionDescription, offer: SessionDescription
 ) -> None:
@@ -234,3 +210,21 @@ def is_media(media: MediaDescription) -> bool:
     names: DTLS is what its fingerprints ask for (RFC 9429 section 5.1.2).
     """
     return media.kind in CODECS and media.profile.upper().endswith(RTP_PROFILES)
+
+
+def is_other_peer(
+    media: MediaDescription, known: aiortc.RTCDtlsParameters | None
+) -> bool:
+    """
+    Whether an m-section describes another peer than the one with which there is a DTLS
+    association: all fingerprints are others (RFC 8842 section 5.1).
+
+    :param known: What the peer has said of DTLS before.
+    """
+    if known is None or media.dtls is None:
+        return False
+    before, now = (
+        {(x.algorithm.lower(), x.value.upper()) for x in dtls.fingerprints}
+        for dtls in (known, media.dtls)
+    )
+    return before.isdisjoint(now)

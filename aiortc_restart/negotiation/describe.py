@@ -191,7 +191,7 @@ def _data(
         media.sctp_port = data.port
     media.rtp.muxId = mid
     media.sctpCapabilities = data.getCapabilities()
-    describe_local(describer, media, data.transport)
+    describe_local(describer, media, _aiortc.dtls_of(data))
     return media
 
 
@@ -247,7 +247,7 @@ def _media(
     if any(map(is_rtx, codecs)):
         media.ssrc.append(SsrcDescription(ssrc=rtx_ssrc, cname=describer.cname))
         media.ssrc_group = [GroupDescription(semantic="FID", items=[ssrc, rtx_ssrc])]
-    describe_local(describer, media, transceiver.receiver.transport)
+    describe_local(describer, media, _aiortc.dtls_of(transceiver))
     return media
 
 
@@ -287,6 +287,8 @@ def _rejected(
         fmt=section.formats,
     )
     media.rtp.muxId = section.mid
+    # Firefox reads no section without an address.
+    media.host = DISCARD_HOST
     media.ice = RTCIceParameters()
     if section.kind in CODECS:
         media.rtcp_mux = True
@@ -298,5 +300,6 @@ def _rejected(
         role = agreement.terms[used[0]].role if used[0] in agreement.terms else "auto"
         assert media.dtls is not None
         media.dtls.role = "client" if role == "auto" else role
+        media.host = DISCARD_HOST
         media.ice_candidates, media.ice_candidates_complete = [], False
     return media

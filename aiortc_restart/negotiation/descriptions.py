@@ -98,6 +98,7 @@ def described(description: SessionDescription | None) -> Described | None:
         },
         data=any(x not in rejected for x in data),
         rejected=rejected,
+        streams={x.rtp.muxId: x.msid.split()[0] for x in media if x.msid},
     )
 
 

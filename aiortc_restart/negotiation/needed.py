@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
 
@@ -18,10 +18,13 @@ class Described:
     "The direction of each m-section for media, by mid, as its own side sees it."
 
     data: bool = False
-    "Whether it has an m-section for data channels."
+    "Whether it has an m-section for data channels, and does not reject it."
 
     rejected: Collection[str] = ()
     "The mids of the m-sections which it rejects."
+
+    streams: Mapping[str, str] = field(default_factory=dict)
+    "The id of the stream of each m-section for media, by mid (RFC 8830)."
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Medium:
     mid: str | None
     direction: str
     stopped: bool = False
+    stream: str | None = None
+    "The id of the stream which the application has set for its sender, if it has."
 
 
 def is_needed(
@@ -56,7 +61,9 @@ def is_needed(
     if replace_credentials:
         return True
     # Step 4: data channels, and no m-section for data.
-    if data_channels and not (local is not None and local.data):
+    if data_channels and not (
+        local is not None and local.data and (remote is None or remote.data)
+    ):
         return True
     # Step 5, for each transceiver.
     return any(_medium_is_changed(x, local, remote) for x in media)
@@ -72,7 +79,10 @@ def _medium_is_changed(
     if medium.stopped:
         # Step 5.1, as aiortc stops at once, is step 5.4: not rejected yet.
         return not any(medium.mid in x.rejected for x in (local, remote) if x)
-    # Step 5.3.1, the streams of the sender: those of aiortc's never change.
+    # Step 5.3.1, the streams of the sender.
+    if medium.stream is not None and "send" in medium.direction:
+        if local.streams.get(medium.mid or "") != medium.stream:
+            return True
     offered = remote.directions.get(medium.mid) if remote and medium.mid else None
     seen = reverse(offered) if offered is not None else None
     if local.type == "offer":

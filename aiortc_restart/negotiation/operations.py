@@ -9,13 +9,14 @@ WHOLE: ContextVar["Operation | None"] = ContextVar("WHOLE", default=None)
 
 TURNS = 4
 """
-How many turns of the event loop the chain is held after the end of a step, so that the
-caller sees the state that the step led to, and not the next one's.
+How many turns of the event loop the chain is held after the end of a step in a task
+that somebody waits for, so that who does sees the state that the step led to, and not
+the next one's.
 
-A caller who awaits the step itself resumes at once. A task takes a turn to tell of its
-end; `asyncio.gather()`, `shield()`, `wait()`, `wait_for()` and task groups, which wait
-for a task of the step's, take one more to wake their caller. Of these there may be two,
-one in the other: an application's around a library's.
+A task takes a turn to tell of its end; `asyncio.gather()`, `shield()`, `wait()`,
+`wait_for()` and task groups take one more to wake their caller. Of these there may be
+two, one in the other: an application's around a library's. Where nobody waits for the
+task, its own code has resumed at once, and one turn is enough for what it does then.
 """
 
 
@@ -36,6 +37,20 @@ class Operation:
         self.turn: asyncio.Future[None] = self.loop.create_future()
         self._chain = chain
         self._has_parts = False
+
+    @property
+    def turns(self) -> int:
+        """
+        How many turns of the event loop it takes at most until its caller has seen its
+        end.
+        """
+        if self.owner is None or not hasattr(self.owner, "_callbacks"):
+            return TURNS
+        # asyncio keeps to itself who waits. A set that keeps a task from being garbage
+        # does not wait for it.
+        callbacks = [x for x, _ in self.owner._callbacks or ()]  # noqa: SLF001
+        waiting = any(not isinstance(_owner_of(x), set) for x in callbacks)
+        return TURNS if waiting else 1
 
     @property
     def is_whole(self) -> bool:
@@ -98,6 +113,10 @@ class PlainOperation:
         if self._turn is not None:
             # Who waits may be cancelled; the step is not.
             yield from asyncio.shield(self._turn).__await__()
+
+
+def _owner_of(callback: object) -> object:
+    return getattr(callback, "__self__", None)
 
 
 class OperationsChain:
@@ -224,7 +243,7 @@ class OperationsChain:
             operation.turn.cancel()
         if operation.begun and not operation.loop.is_closed():
             self._ending.add(operation)
-            operation.loop.call_soon(self._pass_turn, operation, TURNS - 1)
+            operation.loop.call_soon(self._pass_turn, operation, operation.turns - 1)
         else:
             self._settle(operation)
 

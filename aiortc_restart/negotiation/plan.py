@@ -2,8 +2,8 @@
 What a description would lead to: from an agreement to the next, changing nothing.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import aiortc
 from aiortc import RTCRtpTransceiver
@@ -21,54 +21,12 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from .. import _aiortc
 from .._aiortc import Endpoint
-from . import bundle, check, credentials, rejection
+from . import carriers, check, rejection
 from .agreement import Agreement, Data, Section, Terms
+from .present import Present, Transport
 from .readable import is_ended
 
-Transport = aiortc.RTCDtlsTransport
-
 RECEIVING = ("recvonly", "sendrecv")
-
-
-@dataclass(frozen=True)
-class Present:
-    """
-    What a description meets.
-    """
-
-    now: Agreement
-    "What the descriptions in force say."
-
-    stable: Agreement
-    "What has been answered."
-
-    provisional: Agreement | None
-    "What a provisional answer has led to, if there has been one."
-
-    transceivers: Sequence[aiortc.RTCRtpTransceiver]
-    "All of them which have a section, or may get one."
-
-    data: aiortc.RTCSctpTransport | None
-    own: Collection[Endpoint]
-    "What the application has made, or has given a track or a channel."
-
-    associated: Collection[Transport]
-    "The transports whose DTLS association has been begun, with its roles."
-
-    offered: dict[str, Endpoint]
-    "By mid, whose sections are in the offer that was created last."
-
-    shares_by_kind: bool
-    "Whether the bundle policy has media of one kind share a transport."
-
-    make_data: Callable[[Transport], aiortc.RTCSctpTransport]
-    make_transceiver: Callable[[str, Transport], aiortc.RTCRtpTransceiver]
-    make_transport: Callable[[], Transport]
-    transport_for: Callable[[str], Transport]
-    "Returns the transport of something new, as the bundle policy says."
-
-    transport_of: Callable[[Endpoint], Transport]
-    "Returns the transport of what has no section."
 
 
 def local_offer(description: SessionDescription, present: Present) -> Agreement:
@@ -102,11 +60,14 @@ def local_offer(description: SessionDescription, present: Present) -> Agreement:
             section = _fresh(media, endpoint, present.transport_of(endpoint))
         sections.append(section)
     before = present.stable
-    terms = {
-        x: replace(before.terms.get(x, Terms()), controlling=_role(before, x, True))
-        for section in sections
-        if (x := section.transport) is not None
-    }
+    terms = {}
+    for section in sections:
+        if section.transport is not None:
+            known_terms = before.terms.get(section.transport, Terms())
+            if known_terms.controlling is None:
+                # The first description decides (RFC 8445 section 6.1.1).
+                known_terms = replace(known_terms, controlling=True)
+            terms[section.transport] = known_terms
     return Agreement(
         sections=tuple(sections),
         made=frozenset(made | {x for x in present.now.made if x in chosen}),
@@ -139,7 +100,7 @@ def local_answer(description: SessionDescription, present: Present) -> Agreement
         roles.setdefault(known.transport, media.dtls.role)
         sections.append(section)
     terms = {
-        dtls: _agreed_terms(present, present.now, dtls)
+        dtls: carriers.agreed_terms(present, present.now, dtls)
         if dtls in present.associated
         else replace(known, role=roles.get(dtls, known.role))
         for dtls, known in present.now.terms.items()
@@ -196,8 +157,8 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
             raise OperationError(
                 f"Failed to set remote {kind} description send parameters"
             )
-    sections, sources = _transported(description, drafts, present, before)
-    sections = _made(sections, present)
+    carried = carriers.assign(description, drafts, present, before)
+    sections = _made(carried.sections, present)
     endpoints = {x.endpoint for x in sections if x.endpoint is not None}
     standing = {*present.transceivers, present.data}
     if is_offer:
@@ -210,7 +171,8 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
         numbers=before.numbers.learned(
             description, rejected | {x.mid for x in sections if x.refused}
         ),
-        terms=_remote_terms(description, sources, present, before),
+        replaced=carried.replaced,
+        terms=carriers.terms(description, carried, present, before),
     )
 
 
@@ -266,6 +228,8 @@ def _free_transceiver(
     Return a transceiver without a section for one that the peer has added.
     """
     agreed = present.stable.by_endpoint()
+    if not present.associates_all and media.direction not in ("recvonly", "sendrecv"):
+        return None
     return next(
         (
             x
@@ -274,6 +238,7 @@ def _free_transceiver(
             and not x.stopped
             and x not in chosen
             and x not in agreed
+            and x not in present.kept
             and not _goes_with_offer(present, x)
         ),
         None,
@@ -284,14 +249,7 @@ def _goes_with_offer(present: Present, endpoint: Endpoint) -> bool:
     """
     Whether only an offer has brought an endpoint in whose place another one comes.
     """
-    return (
-        endpoint in present.now.made
-        and endpoint not in present.own
-        and not (
-            isinstance(endpoint, RTCRtpTransceiver)
-            and endpoint.sender.track is not None
-        )
-    )
+    return endpoint in present.now.made and endpoint not in present.own
 
 
 def _known(
@@ -390,16 +348,6 @@ def _media_section(
     return _directed(section, direction, is_offer)
 
 
-def _agreed_terms(present: Present, before: Agreement, dtls: Transport) -> Terms:
-    """
-    Return the terms of a transport, which a provisional answer may have begun to use.
-    """
-    terms = before.terms.get(dtls, Terms())
-    if present.provisional is not None and dtls in present.associated:
-        return present.provisional.terms.get(dtls, terms)
-    return terms
-
-
 def _common_codecs(
     media: MediaDescription, endpoint: Endpoint | None
 ) -> list[aiortc.RTCRtpCodecParameters]:
@@ -474,91 +422,3 @@ def _reject(section: Section) -> Section:
         refused=False,
         rejected=True,
     )
-
-
-def _remote_terms(
-    description: SessionDescription,
-    sources: dict[Transport, MediaDescription],
-    present: Present,
-    before: Agreement,
-) -> dict[Transport, Terms]:
-    is_offer = description.type == "offer"
-    terms = {}
-    for dtls, media in sources.items():
-        known = _agreed_terms(present, before, dtls)
-        assert media.dtls is not None and media.ice is not None
-        role = known.role
-        if dtls in present.associated:
-            check.check_same_peer(media, known.remote_dtls)
-        else:
-            if media.dtls.role == "client":
-                role = "server"
-            elif not is_offer:
-                role = "client"
-        terms[dtls] = Terms(
-            controlling=_role(before, dtls, media.ice.iceLite)
-            if is_offer
-            else known.controlling,
-            remote_dtls=media.dtls,
-            remote_ice=media.ice,
-            role=role,
-        )
-    return terms
-
-
-def _role(before: Agreement, dtls: Transport, controlling: bool) -> bool:
-    """
-    Return the ICE role, which the first description decides.
-    """
-    known = before.terms.get(dtls, Terms()).controlling
-    return controlling if known is None else known
-
-
-def _transported(
-    description: SessionDescription,
-    sections: Sequence[Section],
-    present: Present,
-    before: Agreement,
-) -> tuple[list[Section], dict[Transport, MediaDescription]]:
-    """
-    Give each section its transport, and return with them which m-section describes
-    which transport.
-
-    A bundle has the transport that one of its sections has had, or else that of its
-    first section, the BUNDLE-tag (RFC 9143 section 7).
-    """
-    by_mid = {x.rtp.muxId: x for x in description.media}
-    live = {x.mid: x for x in sections if x.described}
-    bundled = [x for x in bundle.bundled_mids(description) if x in live]
-    negotiated = before.negotiated()
-    shared: Transport | None = None
-    sources: dict[Transport, MediaDescription] = {}
-    if bundled:
-        members = [live[x].transport for x in bundled]
-        had = [x for x in negotiated if x in members]
-        shared = next((x for x in (*had, *members) if x is not None), None)
-        shared = shared or present.transport_for(live[bundled[0]].kind)
-        check.check_transport(by_mid[bundled[0]], description.type)
-        sources[shared] = by_mid[bundled[0]]
-    by_kind: dict[str, Transport] = {}
-    result = []
-    for section in sections:
-        if section.mid not in live:
-            result.append(section)
-            continue
-        media = by_mid[section.mid]
-        if section.mid in bundled:
-            result.append(replace(section, transport=shared))
-            continue
-        check.check_transport(media, description.type)
-        dtls = section.transport
-        if dtls is None:
-            dtls = by_kind.get(section.kind) or present.transport_for(section.kind)
-            if present.shares_by_kind:
-                by_kind[section.kind] = dtls
-        if dtls in sources and credentials.differ(media.ice, sources[dtls].ice):
-            # The section has left a bundle, or is not to be in any.
-            dtls = present.make_transport()
-        sources.setdefault(dtls, media)
-        result.append(replace(section, transport=dtls))
-    return result, sources

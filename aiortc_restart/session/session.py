@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiortc
@@ -25,7 +25,7 @@ from ..negotiation import (
 )
 from ..negotiation.agreement import Agreement
 from ..negotiation.descriptions import check_answer, describe_transport
-from ..negotiation.plan import Present
+from ..negotiation.present import Present
 from ..negotiation.signaling import OFFERED
 from ..negotiation.text import name_sections
 from .candidates import Candidates
@@ -68,12 +68,16 @@ class Session:
         tasks: Tasks,
         stable_again: Callable[[], None],
     ) -> None:
+        self.added: set[Endpoint] = set()
+        "The transceivers which addTransceiver() has made."
         self.agreement = Agreement()
         "What the descriptions in force say."
         self.credentials_to_replace: set[tuple[str | None, str | None]] = set()
         "[[LocalIceCredentialsToReplace]]"
         self.described = False
         "Whether a local description has ever been set."
+        self.negotiates_itself = False
+        "Whether the application has ever listened to `negotiationneeded`."
         self.offers: list[Waiting] = []
         "The local offers of this negotiation which wait for their candidates."
         self.own: set[Endpoint] = set()
@@ -85,6 +89,9 @@ class Session:
         self.offered: Agreement | None = None
         "What the offer said which is being answered."
         self._created: dict[str, Endpoint] = {}
+        # What addTransceiver() has made and an offer of ours has had. aiortc has no
+        # rollback: where there was one, the application goes on to offer them.
+        self._offered: set[Endpoint] = set()
         self._slots = slots
         self._stable_again = stable_again
         self._states = states
@@ -113,11 +120,7 @@ class Session:
         """
         The BUNDLE-tag which has been negotiated, if something else depends on it.
         """
-        descriptions = self._slots.descriptions
-        mids = bundle.negotiated_mids(
-            descriptions.current_local, descriptions.current_remote
-        )
-        return needed_tag(mids, self.agreed)
+        return needed_tag(self._bundled, self.agreed)
 
     def take_spare_data(self) -> aiortc.RTCSctpTransport | None:
         """
@@ -142,7 +145,7 @@ class Session:
         """
         if _aiortc.is_gone(transceiver):
             self.transports.use(self.agreement)
-            self._stop_unused()
+            self.stop_unused()
             self._states.update()
 
     # From the agreement to a description, which changes nothing
@@ -189,7 +192,7 @@ class Session:
             self.agreement,
             self.agreed,
             waiting,
-            self.tag,
+            self.tag or self._tag_for(waiting),
         )
         self._created = created.endpoints
         return created.description
@@ -232,7 +235,8 @@ class Session:
         else:
             agreement = plan.local_answer(description, present)
         if not is_offer:
-            self._check_restart(side, describing(description, agreement))
+            replaced = agreement.replaced if side == "remote" else {}
+            self._check_restart(side, describing(description, agreement), replaced)
         return agreement
 
     # A plan takes effect
@@ -255,7 +259,11 @@ class Session:
         changed = state != self._slots.signaling_state
         if self.stable is None:
             self.stable = Stable(before, descriptions)
-        with self._states.quiet(gathers=side == "local"):
+        local = side == "local"
+        # With trickle, gathering is told of when this step has ended (webrtc-pc
+        # #set-the-session-description).
+        later = local and self.transports.configuration.iceTrickle
+        with self._states.quiet(gathers=local, later=later):
             self._exchange(agreement)
             sources = describing(description, agreement)
             self._decide_roles(agreement)
@@ -268,6 +276,8 @@ class Session:
             self._created = {}
             if description.type == "offer":
                 self.offered = agreement
+                if side == "local":
+                    self._offered |= self.added & agreement.by_endpoint().keys()
             self.described |= side == "local"
         if description.type != "offer":
             for transport in self.transports:
@@ -275,7 +285,7 @@ class Session:
         if side == "remote" and self._brings_transport(before):
             self._states.show_new()
             self._states.update()
-        self._stop_unused()
+        self.stop_unused()
         if state == "stable":
             self._finish()
         self.candidates.release(descriptions.current_remote)
@@ -286,17 +296,18 @@ class Session:
         if side == "remote":
             self.candidates.complete(description, sources)
 
-    def roll_back(self, state: str) -> None:
+    def roll_back(self, state: str, tells_gathering: bool = False) -> None:
         """
         Go back to the last stable state (RFC 9429 section 5.7).
 
         :param state: The signaling state that this leads to.
+        :param tells_gathering: Whether to tell of the gathering state, too.
         """
         before, descriptions = self.agreement, self._slots.descriptions
         stable = self.stable or Stable(before, descriptions.stable())
         self.stable = self.offered = None
         self._created = {}
-        with self._states.quiet():
+        with self._states.quiet(later=not tells_gathering):
             self._exchange(stable.agreement)
             self._slots.signaling_state = state
             self._slots.descriptions = stable.descriptions
@@ -304,13 +315,36 @@ class Session:
         for waiting in self.offers:
             waiting.rolled_back = True
         self.offers = []
-        self._stop_unused()
+        self.stop_unused()
+        self._slots.end_disconnected()
         self._stable_again()
         self._slots.emit("signalingstatechange")
         self._tell_tracks(before, stable.agreement)
         self.transports.start()
 
     # Private
+
+    @property
+    def _bundled(self) -> list[str]:
+        """
+        What has been bundled by negotiation, the BUNDLE-tag first.
+        """
+        descriptions = self._slots.descriptions
+        return bundle.negotiated_mids(
+            descriptions.current_local, descriptions.current_remote
+        )
+
+    def _tag_for(self, waiting: Sequence[Endpoint]) -> str | None:
+        """
+        Return the BUNDLE-tag if something that gets an m-section has its transport:
+        browsers would begin another one if the tag were rejected.
+        """
+        bundled, sections = self._bundled, self.agreed.by_mid()
+        if bundled and bundled[0] in sections:
+            transport = sections[bundled[0]].transport
+            if any(_aiortc.dtls_of(x) is transport for x in waiting):
+                return bundled[0]
+        return None
 
     def _brings_transport(self, before: Agreement) -> bool:
         """
@@ -330,7 +364,10 @@ class Session:
         )
 
     def _check_restart(
-        self, side: str, sources: dict[aiortc.RTCDtlsTransport, MediaDescription]
+        self,
+        side: str,
+        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
+        replaced: Mapping[aiortc.RTCDtlsTransport, aiortc.RTCDtlsTransport],
     ) -> None:
         """
         Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
@@ -340,6 +377,9 @@ class Session:
         """
         for dtls, media in sources.items():
             transport = ice_of(dtls)
+            if transport.remote_parameters is None:
+                # What comes in the place of another one is a restart of that.
+                transport = ice_of(replaced.get(dtls, dtls))
             if side == "remote":
                 if transport.remote_parameters is not None:
                     check_answer(
@@ -373,13 +413,7 @@ class Session:
         if self.spare_data in agreement.by_endpoint():
             self.spare_data = None
         sections = agreement.by_endpoint()
-        dropped = {
-            x
-            for x in before.made
-            if x not in sections
-            and x not in self.own
-            and not (isinstance(x, RTCRtpTransceiver) and x.sender.track)
-        }
+        dropped = {x for x in before.made if x not in sections and x not in self.own}
         for endpoint, section in sections.items():
             if section.transport is not None:
                 self.transports.origins.setdefault(endpoint, section.transport)
@@ -399,7 +433,8 @@ class Session:
         local = self._slots.descriptions.current_local
         if not self.credentials_to_replace & credentials.credentials([local]):
             self.credentials_to_replace = set()
-        self._stop_unused()
+        self.stop_unused()
+        self._slots.end_disconnected()
         self._stable_again()
 
     def _end_rejected(self) -> None:
@@ -434,6 +469,9 @@ class Session:
         self._states.update()
 
     def _present(self, now: Agreement, provisional: Agreement | None) -> Present:
+        associates = self.transports.configuration.associateTransceivers
+        if associates is None:
+            associates = not self.negotiates_itself
         return Present(
             now=now,
             stable=self.agreed,
@@ -442,6 +480,8 @@ class Session:
             ],
             data=self._slots.data or self.spare_data,
             own=self.own,
+            kept=self._offered if associates else self.added,
+            associates_all=associates,
             associated={x for x in self.transports.made if x.state != "new"},
             offered=self._created,
             provisional=provisional,
@@ -452,6 +492,10 @@ class Session:
             make_transport=self._slots.create_transport,
             transport_for=self._slots.transport_for,
             transport_of=lambda x: self.transports.origins.get(x, _aiortc.dtls_of(x)),
+            tag=next(iter(self._bundled), None),
+            tag_addresses=candidates.addresses(
+                self._slots.descriptions.current_remote, self._bundled[:1]
+            ),
         )
 
     def _propose_local(
@@ -494,7 +538,10 @@ class Session:
         for dtls in sorted(sources, key=lambda x: not ice_of(x).agreed):
             transport, media = ice_of(dtls), sources[dtls]
             local = fresh
-            if not transport.agreed:
+            old = self.agreement.replaced.get(dtls)
+            if old is not None:
+                local = self._propose_in_place(dtls, old, media, is_offer) or fresh
+            elif not transport.agreed:
                 own = transport.local_parameters
                 # Those of a transport which has gone are no new ones.
                 local = shown or (
@@ -507,6 +554,26 @@ class Session:
                 [x for x in media.ice_candidates if x not in named],
                 media.ice_candidates_complete and not named,
             )
+
+    def _propose_in_place(
+        self,
+        dtls: aiortc.RTCDtlsTransport,
+        old: aiortc.RTCDtlsTransport,
+        media: MediaDescription,
+        is_offer: bool,
+    ) -> aiortc.RTCIceParameters | None:
+        """
+        Prepare the transport that comes in the place of another one, and return our
+        credentials, unless they are to be new.
+        """
+        transport, previous = ice_of(dtls), ice_of(old)
+        if not is_offer:
+            transport.take_restart(previous)
+            transport.decide_role(self.agreement.terms[dtls].controlling)
+        elif not credentials.differ(media.ice, previous.remote_parameters):
+            # The peer has other sockets under the credentials that it had.
+            return previous.local_parameters
+        return None
 
     def _spare(self) -> aiortc.RTCSctpTransport:
         if self.spare_data is None:
@@ -530,7 +597,10 @@ class Session:
                     renewed[dtls] = self._slots.create_transport()
                 origins[endpoint] = renewed[dtls]
 
-    def _stop_unused(self) -> None:
+    def stop_unused(self) -> None:
+        """
+        Stop the transports which nothing uses, nor would after a rollback.
+        """
         kept = {*self._slots.dtls_transports}
         origins = self.transports.origins
         endpoints = {*self._slots.endpoints()}
@@ -541,6 +611,9 @@ class Session:
             ):
                 del origins[endpoint]
         kept |= {*origins.values()}
+        # What runs stays with its transport until the next one is connected (RFC 8842
+        # section 5.5).
+        kept |= self._slots.carrying()
         if self.spare_data is not None:
             kept.add(self.spare_data.transport)
         if self.stable is not None:

@@ -15,10 +15,11 @@ import aiortc
 from .._aiortc import Slots
 from ..negotiation.signaling import OFFERED
 
-CLOSED_PATIENCE = 5.0
+CLOSED_PATIENCE = 12.0
 """
 How long, in seconds, a connection whose offer has not been answered waits for the
-answer when all its DTLS associations have been closed.
+answer when all its DTLS associations have been closed. The peer may gather candidates
+for it from a server that does not answer, which takes five, before it sends it.
 """
 
 
@@ -35,6 +36,7 @@ class States:
         self._failed_time: float | None = None
         self._failed_timeout: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
+        self._has_been_up = False
         self._quiet = False
         self._settled = settled
         self._slots = slots
@@ -66,18 +68,19 @@ class States:
         return functools.partial(self._tell, self._slots.set_states(*states))
 
     @contextmanager
-    def quiet(self, gathers: bool = False) -> Iterator[None]:
+    def quiet(self, gathers: bool = False, later: bool = False) -> Iterator[None]:
         """
         Compute the states, and tell of them, when all has changed.
 
         :param gathers: Whether gathering begins next, so that none is complete yet.
+        :param later: Whether the gathering state is told of later.
         """
         self._quiet = True
         try:
             yield
         finally:
             self._quiet = False
-        if not gathers or self._gathering() != "complete":
+        if not later and not (gathers and self._gathering() == "complete"):
             self.update_gathering()
         self.derive()()
 
@@ -177,8 +180,10 @@ class States:
         the peer is gone.
         """
         transports: set[aiortc.RTCDtlsTransport] = self._slots.dtls_transports
-        failed = any(x.transport.state == "failed" for x in transports) and any(
-            x.state == "connected" for x in transports
+        # Another peer may have come in the place of the one that it was up with.
+        self._has_been_up |= any(x.state == "connected" for x in transports)
+        failed = self._has_been_up and any(
+            x.transport.state == "failed" for x in transports
         )
         if failed == (self._failed_time is not None):
             return

@@ -46,6 +46,8 @@ class Transports:
         "All that have not been stopped."
         self.origins: dict[Endpoint, aiortc.RTCDtlsTransport] = {}
         "With which transports the endpoints were made, to which a rollback leads back."
+        self.released: Callable[[], None] = lambda: None
+        "Called when what runs has left a transport for another one."
         self.stopping = Tasks("RTCPeerConnection")
         "What is brought to its end when the connection is closed."
         self._agreement = agreement
@@ -266,7 +268,7 @@ class Transports:
         """
         for transceiver in self._slots.transceivers:
             sender, receiver = transceiver.sender, transceiver.receiver
-            if sender.transport.transport is not transport:
+            if _aiortc.used_by(sender).transport is not transport:
                 continue
             if sender.kind == "video":
                 _aiortc.send_keyframe(sender)
@@ -306,7 +308,8 @@ class Transports:
             # An offer which has not been answered may reject the m-section meanwhile.
             await dtls.start(self._remote_dtls(dtls) or peer)
         if dtls.state == "connected":
-            await self._slots.start_media(dtls, self._answered())
+            if await self._slots.start_media(dtls, self._answered()):
+                self.released()
 
     async def _stop(self, dtls: aiortc.RTCDtlsTransport) -> None:
         await dtls.stop()

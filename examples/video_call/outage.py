@@ -127,7 +127,8 @@ def _sockets(pc: RTCPeerConnection) -> Iterator[StunProtocol]:
     transports = {x.receiver.transport for x in pc.getTransceivers()}
     if pc.sctp is not None:
         transports.add(pc.sctp.transport)
-    for transport in transports:
+    # What no description has yet has none.
+    for transport in transports - {None}:
         ice = transport.transport
         assert isinstance(ice, RTCIceTransport)
         for generation in ice.generations:

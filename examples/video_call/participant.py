@@ -140,9 +140,10 @@ class Participant:
 
     def _transport(self) -> RTCIceTransport | None:
         for transceiver in self.pc.getTransceivers():
-            transport = transceiver.receiver.transport.transport
-            assert isinstance(transport, RTCIceTransport)
-            return transport
+            dtls = transceiver.receiver.transport
+            if dtls is not None:
+                assert isinstance(dtls.transport, RTCIceTransport)
+                return dtls.transport
         return None
 
 

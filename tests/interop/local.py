@@ -56,7 +56,7 @@ class LocalPeer:
         self.__tracks = [player.audio, player.video]
         self.__sender: asyncio.Task[None] | None = None
 
-        self.pc.on("datachannel", self.__use_channel)
+        self.pc.on("datachannel", self.use_channel)
         self.pc.on("iceconnectionstatechange", self.__on_ice_connection_state)
         self.pc.on("track", self.__on_track)
 
@@ -107,7 +107,7 @@ class LocalPeer:
             for track in self.__tracks:
                 self.pc.addTrack(track)
         if channel:
-            self.__use_channel(
+            self.use_channel(
                 self.pc.createDataChannel("numbers", **self.__channel_options)
             )
 
@@ -156,7 +156,10 @@ class LocalPeer:
                 self.sent += 1
             await asyncio.sleep(1 / MESSAGES_PER_SECOND)
 
-    def __use_channel(self, channel: aiortc.RTCDataChannel) -> None:
+    def use_channel(self, channel: aiortc.RTCDataChannel) -> None:
+        """
+        Exchange the numbers on a channel from now on.
+        """
         self.channel = channel
 
         @channel.on("message")

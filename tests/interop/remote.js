@@ -36,6 +36,7 @@
       this.channel = null;
       this.timer = null;
       this.ended = [];
+      this.tracks = {};
     }
 
     /**
@@ -117,6 +118,18 @@
       if (this.platform.mistakesNeeds) {
         await this.describe();
       }
+    }
+
+    /** Add a transceiver, whose track is that of another one which has been stopped. */
+    async addTransceiver({ kind }) {
+      this.pc.addTransceiver(this.tracks[kind]);
+    }
+
+    /** Stop the transceiver of an m-section. */
+    async stopTransceiver({ mid }) {
+      const transceiver = this.pc.getTransceivers().find((x) => x.mid === mid);
+      this.tracks[transceiver.receiver.track.kind] = transceiver.sender.track;
+      transceiver.stop();
     }
 
     startSending() {

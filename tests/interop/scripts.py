@@ -33,12 +33,12 @@ COMPLETED_AGAIN = (
     "to be gathered and checked; libwebrtc says neither"
 )
 GATHERED = (
-    "here gathering begins within setLocalDescription(), and an empty candidate ends "
-    "it (webrtc-pc, dom-rtcicecandidate-candidate), which Chromium does not tell"
+    "an empty candidate ends gathering (webrtc-pc, dom-rtcicecandidate-candidate), "
+    "which Chromium does not tell"
 )
-FOUND_BEFORE = (
-    "here a step ends some turns of the event loop after its work, in which host "
-    "candidates are found on a network without delay"
+TOLD_BETWEEN = (
+    "here gathering is told of when the caller of setLocalDescription() has resumed, "
+    "and the next step begins after that"
 )
 REUSED_MID = (
     "a mid which was rolled back is used again here, and the other peer still has it"
@@ -65,7 +65,7 @@ THEIR_GATHERING = (
     "set- candidate+ gathering+ complete+ none+",
     "set- candidate+ gathering+ candidate+ complete+ none+",
 )
-OUR_GATHERING = "gathering- set- candidate+ end+ complete+ none+"
+OUR_GATHERING = "set- gathering- candidate+ end+ complete+ none+"
 
 TRICKLED = [
     Known(COMPLETED, "ice", "connected", "completed"),
@@ -667,12 +667,7 @@ SCRIPTS = [
             "alice setLocalDescription & alice setLocalDescription rollback",
         ],
         [
-            Known(
-                FOUND_BEFORE,
-                "events",
-                None,
-                "gathering- set- candidate+ end+ complete+ none+ new- set-",
-            )
+            Known(TOLD_BETWEEN, "events", None, "set- gathering- set- new-"),
         ],
         trickles=True,
     ),
@@ -687,12 +682,7 @@ SCRIPTS = [
         ],
         [
             *TRICKLED,
-            Known(
-                FOUND_BEFORE,
-                "events",
-                None,
-                "gathering- set- candidate+ end+ complete+ none+ set+",
-            ),
+            Known(TOLD_BETWEEN, "events", None, "set- gathering- set+ complete+ none+"),
         ],
         trickles=True,
     ),

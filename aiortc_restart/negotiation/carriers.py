@@ -1,0 +1,208 @@
+"""
+Which pair of transports carries which m-section, in a description of the peer's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from . import bundle, check, credentials, rejection
+from .agreement import Agreement, Section, Terms
+from .present import Present, Transport
+
+
+@dataclass(frozen=True)
+class Carriers:
+    """
+    The m-sections of a description with their transports.
+    """
+
+    sections: list[Section]
+    sources: dict[Transport, MediaDescription]
+    "Which m-section describes which transport."
+
+    replaced: dict[Transport, Transport]
+    "In whose place the transports come with which a DTLS association begins anew."
+
+
+def assign(
+    description: SessionDescription,
+    sections: Sequence[Section],
+    present: Present,
+    before: Agreement,
+) -> Carriers:
+    """
+    Give each section its transport.
+
+    A bundle has the transport that one of its sections has had, or else that of its
+    first section, the BUNDLE-tag (RFC 9143 section 7). Another one comes in its place
+    where the peer begins another DTLS association.
+
+    :raises ValueError: if a transport is not described, or another peer describes one
+                        without a restart.
+    """
+    by_mid = {x.rtp.muxId: x for x in description.media}
+    live = {x.mid: x for x in sections if x.described}
+    bundled = [x for x in bundle.bundled_mids(description) if x in live]
+    negotiated = before.negotiated()
+    shared: Transport | None = None
+    sources: dict[Transport, MediaDescription] = {}
+    if bundled:
+        members = [live[x].transport for x in bundled]
+        had = [x for x in negotiated if x in members]
+        shared = next((x for x in (*had, *members) if x is not None), None)
+        shared = shared or present.transport_for(live[bundled[0]].kind)
+        check.check_transport(by_mid[bundled[0]], description.type)
+        sources[shared] = by_mid[bundled[0]]
+    by_kind: dict[str, Transport] = {}
+    result = []
+    for section in sections:
+        if section.mid not in live:
+            result.append(section)
+            continue
+        media = by_mid[section.mid]
+        if section.mid in bundled:
+            result.append(replace(section, transport=shared))
+            continue
+        check.check_transport(media, description.type)
+        dtls = section.transport
+        if dtls is None:
+            dtls = by_kind.get(section.kind) or present.transport_for(section.kind)
+            if present.shares_by_kind:
+                by_kind[section.kind] = dtls
+        if dtls in sources and credentials.differ(media.ice, sources[dtls].ice):
+            # The section has left a bundle, or is not to be in any.
+            dtls = present.make_transport()
+        sources.setdefault(dtls, media)
+        result.append(replace(section, transport=dtls))
+    renewed = {
+        dtls: _replacement(dtls, media, present)
+        for dtls, media in sources.items()
+        if dtls in present.associated
+        and _begins_anew(description, dtls, media, present, before)
+    }
+    return Carriers(
+        [
+            replace(x, transport=renewed.get(x.transport, x.transport))
+            if x.transport is not None and x.mid in live
+            else x
+            for x in result
+        ],
+        {renewed.get(x, x): media for x, media in sources.items()},
+        {new: old for old, new in renewed.items()},
+    )
+
+
+def terms(
+    description: SessionDescription,
+    carriers: Carriers,
+    present: Present,
+    before: Agreement,
+) -> dict[Transport, Terms]:
+    """
+    Return the terms of the transports that the peer describes.
+    """
+    is_offer = description.type == "offer"
+    result = {}
+    for dtls, media in carriers.sources.items():
+        assert media.dtls is not None and media.ice is not None
+        known = agreed_terms(present, before, dtls)
+        old = before.terms.get(carriers.replaced.get(dtls, dtls), Terms())
+        if dtls in carriers.replaced and known == Terms():
+            # Data channels are numbered by this role (RFC 8832 section 6).
+            known = Terms(role=old.role if is_offer else "auto")
+            if check.is_other_peer(media, old.remote_dtls):
+                known = replace(known, controlling=None if is_offer else True)
+            else:
+                known = replace(known, controlling=old.controlling)
+        role = known.role
+        if dtls not in present.associated:
+            if media.dtls.role == "client":
+                role = "server"
+            elif media.dtls.role == "server" or not is_offer:
+                role = "client"
+        controlling = known.controlling
+        if is_offer and controlling is None:
+            # The first description decides.
+            controlling = media.ice.iceLite
+        result[dtls] = Terms(
+            controlling=controlling,
+            remote_dtls=media.dtls,
+            remote_ice=media.ice,
+            role=role,
+        )
+    return result
+
+
+def agreed_terms(present: Present, before: Agreement, dtls: Transport) -> Terms:
+    """
+    Return the terms of a transport, which a provisional answer may have begun to use.
+    """
+    terms = before.terms.get(dtls, Terms())
+    if present.provisional is not None and dtls in present.associated:
+        return present.provisional.terms.get(dtls, terms)
+    return terms
+
+
+# Private
+
+
+def _begins_anew(
+    description: SessionDescription,
+    dtls: Transport,
+    media: MediaDescription,
+    present: Present,
+    before: Agreement,
+) -> bool:
+    """
+    Whether the peer begins another DTLS association in the place of one that there is.
+
+    :raises ValueError: if that is another peer's, and ICE is not restarted.
+    """
+    known = agreed_terms(present, before, dtls)
+    restarts = credentials.differ(media.ice, known.remote_ice)
+    if check.is_other_peer(media, known.remote_dtls):
+        if not restarts:
+            raise ValueError(
+                f'Media section "{media.rtp.muxId}" has another DTLS fingerprint than '
+                "before, but no new ICE credentials. Another peer has to restart ICE. "
+                "The call goes on with the peer that it has."
+            )
+        return True
+    if description.type != "offer":
+        return False
+    tag = before.by_mid().get(present.tag) if present.tag is not None else None
+    if tag is None or not tag.described or tag.transport is not dtls:
+        return False
+    live = {x.rtp.muxId for x in description.media}
+    live -= rejection.rejected_mids(description)
+    if tag.mid in live:
+        return False
+    # Browsers close the transport of a BUNDLE-tag that is rejected, and begin another
+    # one for the rest of the bundle. Others go on with it, and with its candidates.
+    addresses = {(x.ip, x.port) for x in media.ice_candidates}
+    return restarts or addresses.isdisjoint(present.tag_addresses)
+
+
+def _replacement(
+    dtls: Transport, media: MediaDescription, present: Present
+) -> Transport:
+    """
+    Return what comes in the place of a transport.
+
+    :raises ValueError: if a provisional answer has brought yet another peer.
+    """
+    if present.provisional is not None:
+        for new, old in present.provisional.replaced.items():
+            if old is dtls:
+                known = present.provisional.terms[new]
+                if credentials.differ(media.ice, known.remote_ice) or (
+                    check.is_other_peer(media, known.remote_dtls)
+                ):
+                    raise ValueError(
+                        f'Media section "{media.rtp.muxId}" of the answer is of '
+                        "another peer than that of the provisional answer"
+                    )
+                return new
+    return present.make_transport()
