@@ -667,6 +667,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             self._session.credentials_to_replace
             or self._transports.servers_changed()
             or (restart and descriptions.current_local is not None)
+            or self._session.keeps_nothing(offer)
         ):
             fresh = create_credentials()
             for media in offer.media:

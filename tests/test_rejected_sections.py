@@ -26,6 +26,7 @@ from .calls import (
     path,
     peers,
     restart,
+    sections,
     switched,
     ufrag_of,
     unbundled,
@@ -606,3 +607,25 @@ async def test_channels_of_no_association(network: Network, media: bool) -> None
         await answerer.close()
         await until(lambda: channels[1].readyState == "closed")
         assert closed == ["early", "early"]
+
+
+async def test_nothing_is_kept(network: Network) -> None:
+    """
+    An offer that rejects all that was agreed, and brings something new, has new
+    credentials, and so has the answer: nothing of the old transport is left.
+    """
+    async with peers(network) as (offerer, answerer):
+        old = offerer.addTransceiver("audio")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        before = {ufrag_of(x.localDescription) for x in (offerer, answerer)}
+        await old.stop()
+        offerer.addTransceiver("video")
+        await negotiate(offerer, answerer)
+        for pc in (offerer, answerer):
+            (live,) = [x for x in sections(pc.localDescription) if x.port]
+            assert live.kind == "video"
+            assert live.ice is not None
+            assert live.ice.usernameFragment not in before
+        await switched(offerer, answerer)
+        assert network.sockets("alice") == network.sockets("bob") == 1

@@ -171,6 +171,16 @@ class Session:
         bundle.set_bundled_mids(answer, [x for x in bundled if x in mids])
         return answer
 
+    def keeps_nothing(self, offer: SessionDescription) -> bool:
+        """
+        Whether an offer rejects all that is agreed: then what is new in it has
+        credentials of its own.
+        """
+        rejected = rejection.rejected_mids(offer)
+        live = {x.rtp.muxId for x in offer.media} - rejected
+        agreed = {x.mid for x in self.agreed if x.described and not x.rejected}
+        return bool(live) and bool(agreed) and agreed.isdisjoint(live)
+
     def offer(self, data_first: bool) -> SessionDescription:
         """
         Make an offer.
