@@ -14,6 +14,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
+from .moving import MovingEnd
 from .receiver import RTCRtpReceiver
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class MediaStream(Protocol):
     def id(self) -> str: ...
 
 
-class RTCRtpSender(aiortc.RTCRtpSender):
+class RTCRtpSender(MovingEnd, aiortc.RTCRtpSender):  # type: ignore[misc]
     """
     The base's sender, which pauses while there is no path, or one which probably leads
     nowhere.
@@ -152,16 +153,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     stream: str | None = None
     "The id of the stream which :meth:`setStreams` has set, if it has."
 
-    described = True
-    "Whether no rollback has taken away the description that had it."
-
-    next_transport: aiortc.RTCDtlsTransport | None = None
-    "What has been negotiated, while it is not connected, and another one sends."
-
     _parameters: RTCRtpSendParameters | None = None
-    _registered = True
-    "Whether its transport hands it the peer's reports, if it runs."
-
     _proof: tuple[int, int] | None = None
     "The last proof that what is sent arrives."
 
@@ -190,52 +182,12 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """
         Send on the transport that has been negotiated: it is connected.
         """
-        new, self.next_transport = self.next_transport, None
-        if new is not None and self._parameters is not None:
-            self.used_transport._unregister_rtp_sender(self)
-            super().setTransport(new)
-            self._registered = False
+        old = self.used_transport
+        if self._move():
+            old._unregister_rtp_sender(self)
             self._proof, self._packets_looked = None, self.__packet_count
             # It may be another peer, and what was on its way may be lost.
             self._send_keyframe()
-
-    @property
-    def transport(self) -> aiortc.RTCDtlsTransport | None:  # type: ignore[override]
-        """
-        The :class:`RTCDtlsTransport` over which media data is sent, or `None` after a
-        rollback of the description that had it (webrtc-pc
-        #dom-rtcrtpsender-transport).
-        """
-        # What runs needs it to its end.
-        used = self.described or self._parameters is not None
-        return self.used_transport if used else None
-
-    @property
-    def used_transport(self) -> aiortc.RTCDtlsTransport:
-        """
-        The same, also after a rollback.
-        """
-        return super().transport
-
-    async def getStats(self) -> aiortc.RTCStatsReport:
-        """
-        Return statistics about the RTP sender: nothing if it has no transport.
-
-        :rtype: :class:`RTCStatsReport`
-        """
-        if self.transport is None:
-            return aiortc.RTCStatsReport()
-        return await super().getStats()
-
-    def setTransport(self, transport: aiortc.RTCDtlsTransport) -> None:
-        """
-        Send on another transport, as soon as it is connected.
-        """
-        self.next_transport = None
-        if self._parameters is None:
-            super().setTransport(transport)
-        elif transport is not self.used_transport:
-            self.next_transport = transport
 
     def _follow(self, parameters: RTCRtpSendParameters) -> None:
         """
@@ -400,7 +352,7 @@ def used_by(
     """
     Return the transport which a sender or receiver has, also after a rollback.
     """
-    if isinstance(end, RTCRtpReceiver | RTCRtpSender):
+    if isinstance(end, MovingEnd):
         return end.used_transport
     return end.transport
 
@@ -509,7 +461,7 @@ def show_transport(transceiver: aiortc.RTCRtpTransceiver, described: bool) -> No
     :param described: Whether a description has it.
     """
     for end in (transceiver.sender, transceiver.receiver):
-        if isinstance(end, RTCRtpReceiver | RTCRtpSender):
+        if isinstance(end, MovingEnd):
             end.described = described
 
 

@@ -16,6 +16,7 @@ from aiortc.rtp import RTP_HISTORY_SIZE
 from aiortc.utils import uint16_add
 
 from .handshake import is_same_peer
+from .moving import MovingEnd
 
 MAX_FRAMES = 512
 """
@@ -148,7 +149,7 @@ class TimestampMapper(aiortc.rtcrtpreceiver.TimestampMapper):
         return self.start + super().map(timestamp)
 
 
-class RTCRtpReceiver(aiortc.RTCRtpReceiver):
+class RTCRtpReceiver(MovingEnd, aiortc.RTCRtpReceiver):  # type: ignore[misc]
     """
     The base's receiver, whose track outlives an RTCP BYE, whose picture does not wait
     for what is lost for good, and which the peer can neither fill nor stop with what it
@@ -169,15 +170,6 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     _disconnected = False
     "Whether the peer has ended the transport."
-
-    _registered = True
-    "Whether its transport hands it what is received, if it runs."
-
-    described = True
-    "Whether no rollback has taken away the description that had it."
-
-    next_transport: aiortc.RTCDtlsTransport | None = None
-    "What has been negotiated, while it is not connected, and another one receives."
 
     _parameters: RTCRtpReceiveParameters | None = None
 
@@ -247,54 +239,15 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
                 if ssrc not in self.__rtx_ssrc:
                     await self._send_rtcp_pli(ssrc)
 
-    @property
-    def transport(self) -> aiortc.RTCDtlsTransport | None:  # type: ignore[override]
-        """
-        The :class:`RTCDtlsTransport` over which media data is received, or `None` after
-        a rollback of the description that had it (webrtc-pc
-        #dom-rtcrtpreceiver-transport).
-        """
-        # What runs needs it to its end.
-        used = self.described or self._parameters is not None
-        return self.used_transport if used else None
-
-    @property
-    def used_transport(self) -> aiortc.RTCDtlsTransport:
-        """
-        The same, also after a rollback.
-        """
-        return super().transport
-
-    async def getStats(self) -> aiortc.RTCStatsReport:
-        """
-        Return statistics about the RTP receiver: nothing if it has no transport.
-
-        :rtype: :class:`RTCStatsReport`
-        """
-        if self.transport is None:
-            return aiortc.RTCStatsReport()
-        return await super().getStats()
-
-    def setTransport(self, transport: aiortc.RTCDtlsTransport) -> None:
-        """
-        Receive on another transport, as soon as it is connected.
-        """
-        self.next_transport = None
-        if self._parameters is None:
-            super().setTransport(transport)
-        elif transport is not self.used_transport:
-            self.next_transport = transport
-
     def follow_transport(self) -> None:
         """
         Receive on the transport that has been negotiated: it is connected.
         """
-        old, new, self.next_transport = self.used_transport, self.next_transport, None
-        if new is not None and self._parameters is not None:
+        old = self.used_transport
+        if self._move():
             old._unregister_rtp_receiver(self)
-            super().setTransport(new)
-            self._disconnected = self._registered = False
-            if not is_same_peer(old, new):
+            self._disconnected = False
+            if not is_same_peer(old, self.used_transport):
                 self._forget_peer()
 
     def end_if_disconnected(self) -> None:
