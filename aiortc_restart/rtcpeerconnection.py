@@ -204,7 +204,8 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             signal it for one m-section and generation. `None` names no
                             generation, so it does not end the candidates of a restart.
 
-        :raises InvalidStateError: if the connection is closed.
+        :raises InvalidStateError: if the connection is closed. A call that waits when
+                                   it is being closed returns.
         :raises OperationError: if the candidate names no generation and the remote
                                 description lacks its m-section (webrtc-pc
                                 #dom-peerconnection-addicecandidate), or names one that
@@ -702,7 +703,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         if trickle and self.canTrickleIceCandidates is not False:
             for transport in self._transports:
                 transport.settle_trickle()
-            # Its caller has seen its end when candidates are told.
+            # Candidates are told of when the caller has seen the end of the step.
             operation.ended.add_done_callback(lambda _: self._begin_gathering())
             return
         waiting = Waiting()

@@ -186,7 +186,7 @@ class RTCRtpSender(MovingEnd, aiortc.RTCRtpSender):  # type: ignore[misc]
         if self._move():
             old._unregister_rtp_sender(self)
             self._proof, self._packets_looked = None, self.__packet_count
-            # It may be another peer, and what was on its way may be lost.
+            # The peer may be another one, or miss what was on its way.
             self._send_keyframe()
 
     def _follow(self, parameters: RTCRtpSendParameters) -> None:
@@ -282,7 +282,7 @@ class RTCRtpSender(MovingEnd, aiortc.RTCRtpSender):  # type: ignore[misc]
         """
         dtls = self.used_transport
         if dtls.state != "connected":
-            # Another one is to come in its place.
+            # The transport has ended, and another one is to come in its place.
             return False
         transport = dtls.transport
         unproven = self.__packet_count - self._packets_looked

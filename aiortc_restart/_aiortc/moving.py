@@ -44,7 +44,7 @@ class MovingEnd(_End):
         after a rollback of the description that had it (webrtc-pc
         #dom-rtcrtpsender-transport, #dom-rtcrtpreceiver-transport).
         """
-        # What runs needs it to its end.
+        # aiortc's tasks ask for it for as long as they run.
         used = self.described or self._parameters is not None
         return self.used_transport if used else None
 

@@ -227,7 +227,7 @@ class RTCRtpReceiver(MovingEnd, aiortc.RTCRtpReceiver):  # type: ignore[misc]
             self.__decoder_queue = FrameQueue(self.__decoder_error)
         await super().receive(parameters)
         if moved:
-            # What was on its way may be lost.
+            # Packets on their way to the old transport may be lost.
             await self.request_keyframe()
 
     async def request_keyframe(self) -> None:

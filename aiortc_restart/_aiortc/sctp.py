@@ -141,7 +141,7 @@ class RTCSctpTransport(reception.RTCSctpTransport):
         elif transport is not self.transport:
             self.next_transport = transport
         elif self._aborted:
-            # No other one comes.
+            # What was to come has been rolled back, and no association follows.
             self._set_state(self.State.CLOSED)
 
     async def start(
@@ -204,7 +204,7 @@ class RTCSctpTransport(reception.RTCSctpTransport):
             if channel.id is not None:
                 channels.pop(channel.id, None)
                 if other_peer and channel.id % 2 != int(self.is_server):
-                    # The other peer numbers its own so (RFC 8832 section 6).
+                    # Numbers like this one are now the peer's (RFC 8832 section 6).
                     channel._setId(None)  # type: ignore[arg-type]
             self._data_channel_open(channel)
         self._data_channel_queue.extend(waiting)
@@ -405,7 +405,7 @@ class RTCSctpTransport(reception.RTCSctpTransport):
 
     def _send_chunk(self, chunk: Chunk) -> Coroutine[Any, Any, None]:
         if self._waits:
-            # As what is lost.
+            # What is sent meanwhile is lost, as on a path that does not work.
             return nothing()
         if isinstance(chunk, InitChunk):
             return self._send_init(chunk)

@@ -110,7 +110,8 @@ def terms(
         known = agreed_terms(present, before, dtls)
         old = before.terms.get(carriers.replaced.get(dtls, dtls), Terms())
         if dtls in carriers.replaced and known == Terms():
-            # Data channels are numbered by this role (RFC 8832 section 6).
+            # Our data channels keep their numbers if the role stays what it was (RFC
+            # 8832 section 6).
             known = Terms(role=old.role if is_offer else "auto")
             if check.is_other_peer(media, old.remote_dtls):
                 known = replace(known, controlling=None if is_offer else True)
