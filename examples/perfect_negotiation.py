@@ -68,6 +68,7 @@ class PerfectNegotiation:
         """
         Take a description or a candidate which the peer has sent.
         """
+        ignored = self.ignoring  # Until the next description, which may come meanwhile.
         try:
             if isinstance(message, RTCSessionDescription):
                 await self.receive_description(message)
@@ -78,7 +79,7 @@ class PerfectNegotiation:
             if message.type != "answer" and self.pc.signalingState != "closed":
                 raise
         except OperationError:
-            if not self.ignoring:  # Else it belongs to the offer that was ignored.
+            if not ignored:  # Else it belongs to the offer that was ignored.
                 raise
 
     async def run(self, receive: Callable[[], Awaitable[object]]) -> object:

@@ -267,6 +267,7 @@ class Application:
         """
         if self.busy or self.pc.signalingState != "stable":
             return
+        is_old = False
         self._making_offer = True
         try:
             offer = await self.pc.createOffer(iceRestart=restart)
@@ -279,9 +280,17 @@ class Application:
         except InvalidStateError as exc:
             self._check_expected(exc)
             return
+        except ValueError as exc:
+            # What the offer describes has been stopped since it was created.
+            if not str(exc).startswith(NOBODYS):
+                raise
+            is_old = True
         finally:
             self._making_offer = False
-        await self._roll_back()
+        if is_old:
+            await self.make_offer(restart, sent)
+        else:
+            await self._roll_back()
 
     async def negotiate(self, explicit: bool = False) -> None:
         """
@@ -385,10 +394,12 @@ class Application:
 
     async def _receive(self, message: Message) -> None:
         if message.candidate is not None:
+            # By the time that its turn comes, another offer may have been accepted.
+            ignored = self._ignore_offer
             try:
                 await self.pc.addIceCandidate(message.candidate)
             except Exception:
-                if not self._ignore_offer:
+                if not ignored:
                     raise
         elif message.refused is not None:
             self._owes_offer = False

@@ -39,7 +39,7 @@ CREDENTIAL = "TurnPassword0123456789"
 WRONG = "WrongPassword9876543210"
 USER, REALM = "user", "example.org"
 LONGEST = 8
-"How many characters of a secret in a row are too many."
+"How many characters of a secret in a row, or bytes of a key, are too many."
 
 
 class AskingTurnServer(TurnServer):
@@ -82,17 +82,21 @@ class Spy(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.secrets: set[str] = set()
+        self.parts: set[str] = set()
         self.texts: set[str] = set()
         for password in (CREDENTIAL, WRONG):
             self.add(password)
             self.add_key(make_integrity_key(USER, REALM, password))
 
     def add(self, secret: str) -> None:
-        self.secrets.add(secret)
+        self.parts |= {secret[:LONGEST], secret[-LONGEST:]}
 
     def add_key(self, key: bytes) -> None:
-        self.secrets |= {key.hex(), repr(key)[2:-1], base64.b64encode(key).decode()}
+        self.add(base64.b64encode(key).decode())
+        # Eight characters of a key's repr are as little as two bytes, which any of the
+        # logged MESSAGE-INTEGRITY values may have by chance.
+        for part in (key[:LONGEST], key[-LONGEST:]):
+            self.parts |= {part.hex(), repr(part)[2:-1]}
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.add(self.format(record))
@@ -103,10 +107,7 @@ class Spy(logging.Handler):
         """
         Return the texts in which a secret is, or much of one.
         """
-        parts = {
-            x[i : i + LONGEST] for x in self.secrets for i in (0, len(x) - LONGEST)
-        }
-        secret = re.compile("|".join(map(re.escape, parts)))
+        secret = re.compile("|".join(map(re.escape, self.parts)))
         # The end of a text is what its line is about.
         return {
             x[max(0, match.start() - 300) : match.start()]
