@@ -1,7 +1,6 @@
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import aiortc
@@ -14,20 +13,20 @@ from . import _aiortc
 from ._aiortc import Endpoint, Slots
 from ._tasks import Tasks
 from .ice import RTCIceTransport, create_credentials, is_end_of_candidates
-from .negotiation import credentials
-from .negotiation.candidates import check_addressed, check_named
 from .negotiation.created import Created, wants_restart
-from .negotiation.descriptions import (
-    SessionOrigin,
-    can_trickle,
-    describe_transport,
-    described,
-    set_bundle,
-    set_trickle,
-)
 from .negotiation.needed import Medium, NegotiationNeeded, is_needed
 from .negotiation.operations import Operation, OperationsChain, PlainOperation
-from .negotiation.signaling import ANSWERED, OFFERING, next_state
+from .negotiation.places import check_addressed, check_named
+from .negotiation.sections import (
+    SessionOrigin,
+    can_trickle,
+    credentials,
+    describe_transport,
+    described,
+    offer_bundle,
+    set_trickle,
+)
+from .negotiation.signaling import ANSWERED, OFFERING, TRANSITIONS
 from .negotiation.text import parse, wrap
 from .rtcconfiguration import (
     RTCConfiguration,
@@ -94,7 +93,9 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             stable=lambda: self.signalingState == "stable" and self._closing is None,
             fire=self._fire_negotiation_needed,
         )
-        self._operations = OperationsChain(emptied=self._needed.chain_emptied)
+        self._operations = OperationsChain(
+            emptied=self._needed.chain_emptied, assert_open=self._assert_open
+        )
         # The step which is waiting for the candidates of an answer.
         self._answering: Operation | None = None
         self._origin = SessionOrigin()
@@ -218,7 +219,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         self._assert_open()
         check = functools.partial(self._assert_addressed, candidate)
         try:
-            async with self._operation(check=check, steady=True):
+            async with self._operations.operation(check=check, steady=True):
                 transports = self._candidates.record(candidate)
         except InvalidStateError:
             if self._closing is None:
@@ -303,12 +304,14 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operation(harmless=True, check=self._assert_answering):
+        async with self._operations.operation(
+            harmless=True, check=self._assert_answering
+        ):
             answer = self._session.answer()
             self._origin.stamp(answer)
             set_trickle(answer, self._trickling(answer))
             created = wrap(answer)
-            self._created["answer"] = Created(created.sdp, created.type)
+            self._created["answer"] = Created(created.sdp, created.type, answer)
             return created
 
     def createDataChannel(
@@ -360,10 +363,14 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :rtype: :class:`RTCSessionDescription`
         """
         restart = wants_restart(iceRestart) or self._repeats_restart
-        async with self._operation(harmless=True, check=self._assert_offering):
-            data_first = self._slots.configuration.alwaysNegotiateDataChannels
-            created = self._complete_offer(self._session.offer(data_first), restart)
-            self._created["offer"] = Created(created.sdp, created.type, restart)
+        async with self._operations.operation(
+            harmless=True, check=self._assert_offering
+        ):
+            data_first = self._transports.configuration.alwaysNegotiateDataChannels
+            offer = self._session.offer(data_first)
+            self._complete_offer(offer, restart)
+            created = wrap(offer)
+            self._created["offer"] = Created(created.sdp, "offer", offer, restart)
             return created
 
     def getConfiguration(self) -> RTCConfiguration:
@@ -435,7 +442,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         if self._slots.closed:
             return
-        fresh = credentials.credentials(self._slots.descriptions.local)
+        fresh = credentials(self._slots.descriptions.local)
         self._session.credentials_to_replace = fresh
         if fresh:
             self._needed.update()
@@ -501,8 +508,8 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                                    is closed, or the offer is rolled back meanwhile.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
-        check = functools.partial(self._assert_settable, "local", sessionDescription)
-        async with self._operation(check=check) as operation:
+        check = functools.partial(self._next_state, "local", sessionDescription)
+        async with self._operations.operation(check=check) as operation:
             while self._answering is not None:
                 # Its caller is to find it in its slot, and to send it first.
                 await operation.wait_for(self._answering)
@@ -511,13 +518,17 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                 with operation.parts():
                     sessionDescription = await self._create_description()
             self._log_description("setLocalDescription", sessionDescription)
-            state = self._next_state("local", sessionDescription.type)
+            state = self._next_state("local", sessionDescription)
             if sessionDescription.type == "rollback":
                 self._created.clear()
                 self._session.roll_back(state)
                 self._tell_gathering_after(operation)
                 return
-            description = parse(sessionDescription, remote=False)
+            created = self._created.get(sessionDescription.type)
+            if created is not None and created.sdp == sessionDescription.sdp:
+                description = created.description
+            else:
+                description = parse(sessionDescription, remote=False)
             agreement = self._session.plan("local", description)
             self._created.clear()
             self._session.commit("local", description, agreement, state)
@@ -550,15 +561,12 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        check = functools.partial(self._assert_settable, "remote", sessionDescription)
-        async with self._operation(check=check) as operation:
+        check = functools.partial(self._next_state, "remote", sessionDescription)
+        async with self._operations.operation(check=check) as operation:
             self._log_description("setRemoteDescription", sessionDescription)
             type = sessionDescription.type
             glare = type == "offer" and self.signalingState == "have-local-offer"
-            if glare:
-                state = "have-remote-offer"
-            else:
-                state = self._next_state("remote", type)
+            state = self._next_state("remote", sessionDescription)
             if type == "rollback":
                 self._created.clear()
                 self._session.roll_back(state)
@@ -576,33 +584,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
     # Private
 
-    @asynccontextmanager
-    async def _operation(
-        self,
-        harmless: bool = False,
-        check: Callable[[], object] = lambda: None,
-        steady: bool = False,
-    ) -> AsyncIterator[Operation]:
-        """
-        Wait for the steps before.
-
-        :param harmless: Whether it changes nothing.
-        :param check: Raises what the state has against it.
-        :param steady: Whether it changes no description and no signaling state.
-        :raises InvalidStateError: if the connection is closed, or is closed meanwhile.
-        """
-
-        def check_state() -> None:
-            self._assert_open()
-            check()
-
-        # Also where other steps are before it: nothing opens a connection again.
-        self._assert_open()
-        async with self._operations.operation(
-            harmless, check_state, steady
-        ) as operation:
-            yield operation
-
     def _assert_addressed(self, candidate: aiortc.RTCIceCandidate | None) -> None:
         check_addressed(candidate, self._slots.descriptions.remote)
 
@@ -617,20 +598,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             raise InvalidStateError(
                 f'Cannot create offer in signaling state "{self.signalingState}"'
             )
-
-    def _assert_settable(
-        self, side: str, description: aiortc.RTCSessionDescription | None
-    ) -> None:
-        """
-        Assert that the signaling state lets a description be set.
-        """
-        if description is None or (
-            # It rolls ours back first.
-            (side, description.type, self.signalingState)
-            == ("remote", "offer", "have-local-offer")
-        ):
-            return
-        self._next_state(side, description.type)
 
     def _assert_open(self) -> None:
         if self._closing is not None:
@@ -652,18 +619,16 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             self._repeats_restart = False
         if last is None:
             return new
-        local = credentials.credentials(self._slots.descriptions.local)
+        local = credentials(self._slots.descriptions.local)
         if last.still_says(new, {x for pair in local for x in pair if x is not None}):
             return RTCSessionDescription(sdp=last.sdp, type=last.type)
         # What the last one was asked for has not become the next one's.
         return await create() if last.restart else new
 
-    def _complete_offer(
-        self, offer: SessionDescription, restart: bool
-    ) -> aiortc.RTCSessionDescription:
+    def _complete_offer(self, offer: SessionDescription, restart: bool) -> None:
         self._origin.stamp(offer)
         descriptions = self._slots.descriptions
-        set_bundle(offer, descriptions.current_local, descriptions.current_remote)
+        offer_bundle(offer, descriptions.current_local, descriptions.current_remote)
         if (
             self._session.credentials_to_replace
             or self._transports.servers_changed()
@@ -676,7 +641,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
         set_trickle(offer, self._trickling(offer))
-        return wrap(offer)
 
     def _describe_current(self, offer: SessionDescription) -> None:
         """
@@ -774,16 +738,27 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             remote=described(remote),
         )
 
-    def _next_state(self, side: str, type: str) -> str:
+    def _next_state(
+        self, side: str, description: aiortc.RTCSessionDescription | None
+    ) -> str:
         """
         Return the signaling state that a description leads to.
 
+        :param description: `None` for the one that the present state asks for.
+
         :raises InvalidStateError: if the present one forbids it.
         """
-        state = next_state(self.signalingState, side, type)
+        before = self.signalingState
+        if description is None:
+            return before
+        type = description.type
+        if (side, type, before) == ("remote", "offer", "have-local-offer"):
+            # It rolls ours back first.
+            before = "stable"
+        state = TRANSITIONS.get((before, side, type))
         if state is None:
             raise InvalidStateError(
-                f'Cannot handle {type} in signaling state "{self.signalingState}"'
+                f'Cannot handle {type} in signaling state "{before}"'
             )
         return state
 

@@ -20,8 +20,8 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCRtpTransceiver,
 )
-from aiortc_restart.negotiation import credentials
 from aiortc_restart.negotiation.needed import reverse
+from aiortc_restart.negotiation.sections import credentials
 
 from .calls import RETIREMENT, ROLLBACK, ice_transports, parsed, path
 from .network import Network
@@ -780,7 +780,7 @@ def local_credentials(pc: RTCPeerConnection) -> Credentials:
     """
     Return the ICE credentials in the current local description.
     """
-    return credentials.credentials([parsed(pc).current_local])
+    return credentials([parsed(pc).current_local])
 
 
 def check_agreed(one: RTCPeerConnection, other: RTCPeerConnection) -> None:

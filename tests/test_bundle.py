@@ -12,7 +12,7 @@ from aiortc import RTCBundlePolicy, RTCSessionDescription
 from aiortc.sdp import GroupDescription, SessionDescription
 
 from aiortc_restart import AudioStreamTrack, RTCConfiguration, RTCPeerConnection
-from aiortc_restart.negotiation import bundle
+from aiortc_restart.negotiation.sections import bundled_mids, set_bundled_mids
 
 from .calls import (
     ROLLBACK,
@@ -262,11 +262,11 @@ def test_bundled_mids() -> None:
     """
     The BUNDLE group is one of several, or none.
     """
-    assert bundle.bundled_mids(None) == []
-    assert bundle.bundled_mids(description()) == []
-    assert bundle.bundled_mids(description(("LS", ["a", "b"]))) == []
+    assert bundled_mids(None) == []
+    assert bundled_mids(description()) == []
+    assert bundled_mids(description(("LS", ["a", "b"]))) == []
     both = description(("LS", ["a", "b"]), ("BUNDLE", ["b", 0]))
-    assert bundle.bundled_mids(both) == ["b", "0"]
+    assert bundled_mids(both) == ["b", "0"]
 
 
 def test_set_bundled_mids() -> None:
@@ -274,9 +274,9 @@ def test_set_bundled_mids() -> None:
     The BUNDLE group is replaced, or removed, and the other groups stay.
     """
     both = description(("LS", ["a", "b"]), ("BUNDLE", ["b", 0]))
-    bundle.set_bundled_mids(both, ["0", "b"])
+    set_bundled_mids(both, ["0", "b"])
     assert both.group == description(("LS", ["a", "b"]), ("BUNDLE", ["0", "b"])).group
-    bundle.set_bundled_mids(both, [])
+    set_bundled_mids(both, [])
     assert both.group == description(("LS", ["a", "b"])).group
 
 

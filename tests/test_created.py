@@ -7,12 +7,16 @@ the last one (webrtc-pc #dom-peerconnection-setlocaldescription), and what
 from typing import Any
 
 import pytest
+from aiortc import RTCIceCandidate
+from aiortc.sdp import candidate_to_sdp
 
 from aiortc_restart import (
     AudioStreamTrack,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
+from aiortc_restart.negotiation import text
 
 from .calls import ROLLBACK, offered, peers, ufrag_of
 from .network import Network
@@ -52,6 +56,55 @@ async def test_last_answer(network: Network) -> None:
         answer = await answerer.createAnswer()
         await answerer.setLocalDescription()
         assert version(answerer.localDescription) == version(answer)
+
+
+def fields(value: Any) -> Any:
+    """
+    Return what an object of aiortc's, or of which it is made, has in its fields.
+    """
+    if isinstance(value, list | tuple):
+        return [fields(x) for x in value]
+    if isinstance(value, dict):
+        return {str(x): fields(y) for x, y in value.items()}
+    if isinstance(value, RTCIceCandidate):
+        # Ours know their generation, which their lines do not say.
+        return candidate_to_sdp(value)
+    return fields(vars(value)) if hasattr(value, "__dict__") else value
+
+
+async def check_is_as_parsed(
+    pc: RTCPeerConnection, description: RTCSessionDescription
+) -> None:
+    """
+    Check that what is created says what its text does: nobody parses that.
+    """
+    parsed = text.parse(description, remote=False)
+    created = pc._created[description.type].description
+    assert fields(created) == fields(parsed)
+    await pc.setLocalDescription(description)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["data", "legacy"])
+async def test_is_as_parsed(network: Network, legacy: bool) -> None:
+    """
+    A description is the same as one that is made of its text: at first, when a
+    transceiver has been stopped, be it the BUNDLE-tag or not, and when a channel came.
+    """
+    async with peers(network) as (offerer, answerer):
+        answerer._sctpLegacySdp = offerer._sctpLegacySdp = legacy
+        offerer.createDataChannel("test")
+        offerer.addTransceiver("video")
+        tag = offerer.addTransceiver("audio")
+        tag.setCodecPreferences(RTCRtpSender.getCapabilities("audio").codecs[:1])
+        stopped = offerer.addTransceiver("audio", "recvonly")
+        for restart, gone in ((False, None), (True, stopped), (False, tag)):
+            if gone is not None:
+                await gone.stop()
+            offer = await offerer.createOffer(iceRestart=restart)
+            await check_is_as_parsed(offerer, offer)
+            await answerer.setRemoteDescription(offerer.localDescription)
+            await check_is_as_parsed(answerer, await answerer.createAnswer())
+            await offerer.setRemoteDescription(answerer.localDescription)
 
 
 CHANGES: dict[str, Any] = {

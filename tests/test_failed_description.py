@@ -221,7 +221,7 @@ async def test_remote_offer_instead(
                 pc,
                 functools.partial(pc.setRemoteDescription, offer),
             )
-            assert came_to >= {"find_common_codecs", "validate"}
+            assert came_to >= {"find_common_codecs", "check_credentials"}
             await offerer.setLocalDescription(ROLLBACK)
         await pc.setLocalDescription()
         await offerer.setRemoteDescription(pc.localDescription)
@@ -249,7 +249,7 @@ async def test_remote_answer(
             came_to = await fail_everywhere(
                 pc, functools.partial(pc.setRemoteDescription, bad)
             )
-            assert came_to >= {"find_common_codecs", "validate"}
+            assert came_to >= {"find_common_codecs", "check_credentials"}
         assert pc.localDescription == offer
         assert network.sockets("alice") == sockets
         await pc.setRemoteDescription(answer)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from aiortc_restart import RTCIceCandidate, RTCSessionDescription
-from aiortc_restart.negotiation import candidates, limits
+from aiortc_restart.negotiation import limits, places
 
 from .calls import offered, peers
 from .fuzz.sdp import CORPUS
@@ -196,4 +196,4 @@ def test_candidate_surrogate() -> None:
     )
     assert candidate is not None
     with pytest.raises(ValueError, match="surrogate"):
-        candidates.check_size(candidate)
+        places.check_size(candidate)

@@ -61,8 +61,9 @@ def test_available_is_not_changed() -> None:
     """
     What is given, which the base shares among all connections, is not written to.
     """
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(97, "other"), codec(99, "another")]))
+    numbers = MediaNumbers().learned(
+        described([codec(97, "other"), codec(99, "another")])
+    )
     before = copy.deepcopy(CODECS["video"])
     numbers.number_codecs(CODECS["video"], [], keep_order=True)
     assert CODECS["video"] == before
@@ -72,8 +73,9 @@ def test_taken() -> None:
     """
     A payload type which means something else is not used, nor is a static one changed.
     """
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(96, "other"), codec(97, "another")]))
+    numbers = MediaNumbers().learned(
+        described([codec(96, "other"), codec(97, "another")])
+    )
     (found,) = numbers.number_codecs([codec(96)], [], keep_order=True)
     assert found.payloadType not in {96, 97}
     (static,) = numbers.number_codecs([codec(8, "PCMA")], [], keep_order=True)
@@ -85,8 +87,7 @@ def test_known() -> None:
     A codec which the session knows under a number keeps it in other sections.
     """
     # RFC 9143 section 9
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(111)]))
+    numbers = MediaNumbers().learned(described([codec(111)]))
     (found,) = numbers.number_codecs([codec(96)], [], keep_order=True)
     assert found.payloadType == 111
 
@@ -95,8 +96,7 @@ def test_own_choice_is_remembered() -> None:
     """
     A number which was chosen for one section of an offer is not chosen for another.
     """
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(96, "other")]))
+    numbers = MediaNumbers().learned(described([codec(96, "other")]))
     (first,) = numbers.number_codecs([codec(96)], [], keep_order=True)
     (second,) = numbers.number_codecs([codec(96, "third")], [], keep_order=True)
     (again,) = numbers.number_codecs([codec(96)], [], keep_order=True)
@@ -108,8 +108,9 @@ def test_copy() -> None:
     """
     What is chosen in a copy, for an offer that may never be applied, stays there.
     """
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(96, "other")], [extension(1, "other")]))
+    numbers = MediaNumbers().learned(
+        described([codec(96, "other")], [extension(1, "other")])
+    )
     offer = numbers.copy()
     (found,) = offer.number_codecs([codec(96)], [], keep_order=True)
     (uri,) = offer.number_extensions([extension(1, "mine")])
@@ -127,7 +128,7 @@ def test_order() -> None:
     """
     numbers = MediaNumbers()
     negotiated = [codec(110, "b"), codec(111, "a")]
-    numbers.learn(described(negotiated))
+    numbers = numbers.learned(described(negotiated))
     available = [codec(1 + 96, "a"), codec(2 + 96, "b"), codec(3 + 96, "c")]
     kept = numbers.copy().number_codecs(available, negotiated, keep_order=True)
     assert [x.name for x in kept] == ["b", "a", "c"]
@@ -141,8 +142,9 @@ def test_second_range() -> None:
     When the dynamic payload types are used up, there are those below 64.
     """
     # RFC 5761 section 4
-    numbers = MediaNumbers()
-    numbers.learn(described([codec(x, f"x{x}") for x in range(96, 128)]))
+    numbers = MediaNumbers().learned(
+        described([codec(x, f"x{x}") for x in range(96, 128)])
+    )
     (found,) = numbers.number_codecs([codec(96)], [], keep_order=True)
     assert found.payloadType in range(35, 64)
 
@@ -151,8 +153,7 @@ def test_no_number_left() -> None:
     """
     What has no number left is not offered, and what was negotiated still is.
     """
-    numbers = MediaNumbers()
-    numbers.learn(
+    numbers = MediaNumbers().learned(
         described(
             [codec(x, f"x{x}") for x in PAYLOAD_TYPES],
             [extension(x, f"x{x}") for x in EXTENSION_IDS],
@@ -169,8 +170,9 @@ def test_extension_ids() -> None:
     A header extension keeps its id, or gets one which is unused and not 15.
     """
     # RFC 8285 section 4.2
-    numbers = MediaNumbers()
-    numbers.learn(described(None, [extension(4, "a"), extension(1, "b")]))
+    numbers = MediaNumbers().learned(
+        described(None, [extension(4, "a"), extension(1, "b")])
+    )
     a, c = numbers.number_extensions([extension(1, "a"), extension(4, "c")])
     assert a.id == 4
     assert c.id in set(range(1, 15)) - {1, 4}
@@ -205,7 +207,7 @@ def test_no_other_meaning(
     known: dict[int | None, str] = {}
     for codecs in theirs:
         fresh = [x for x in codecs if x.payloadType not in known]
-        numbers.learn(described(fresh))
+        numbers = numbers.learned(described(fresh))
         known.update((x.payloadType, meaning(x)) for x in fresh)
     for _ in range(2):
         found = numbers.number_codecs(ours, [], keep_order=True)

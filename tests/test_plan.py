@@ -130,7 +130,7 @@ class World:
             for x in self.agreement
             if isinstance(x.endpoint, aiortc.RTCRtpTransceiver)
         ]
-        self.associated = {*self.agreement.transports()}
+        self.associated = {*self.agreement.transports}
         return self.agreement
 
 
@@ -212,7 +212,7 @@ def test_first_offer() -> None:
         assert [x.kind for x in planned] == ["audio", "video", "application"]
         assert [x.endpoint for x in planned] == world.made
         assert planned.made == {*world.made}
-        assert len(planned.negotiated()) == number
+        assert len(planned.negotiated) == number
         assert [x.receiving for x in planned] == [True, True, False]
         assert [x.offered_direction for x in planned] == ["sendrecv", "sendrecv", None]
         # It was planned, and nothing has changed.
@@ -298,7 +298,7 @@ def test_rejected() -> None:
     assert [x.rejected for x in planned] == [False, True, False]
     assert planned.sections[1].endpoint is agreed.sections[1].endpoint
     assert planned.sections[1].offered_direction == "inactive"
-    assert planned.negotiated() == agreed.negotiated()
+    assert planned.negotiated == agreed.negotiated
     gone = DATA.replace("m=application 9", "m=application 0")
     planned = plan.remote(offer(AUDIO, VIDEO, gone), world.present()).settled()
     assert planned.sections[2].endpoint is None
@@ -358,7 +358,7 @@ def test_another_peer(is_offer: bool) -> None:
     """
     world = World()
     agreed = world.agree(AUDIO, DATA)
-    (before,) = agreed.negotiated()
+    (before,) = agreed.negotiated
     make: Callable[..., SessionDescription] = offer if is_offer else answer
     sections = [
         section("audio", 0, fingerprint=OTHER_FINGERPRINT),
@@ -371,7 +371,7 @@ def test_another_peer(is_offer: bool) -> None:
         section("application", 2, fingerprint=OTHER_FINGERPRINT, ufrag="efgh"),
     ]
     planned = plan.remote(make(*sections), world.present())
-    (after,) = planned.negotiated()
+    (after,) = planned.negotiated
     assert after is not before
     assert planned.replaced == {after: before}
     assert [x.endpoint for x in planned] == [x.endpoint for x in agreed]
@@ -381,7 +381,7 @@ def test_another_peer(is_offer: bool) -> None:
     assert planned.settled().replaced == {}
     # Before there is an association, there is nothing to begin anew.
     planned = plan.remote(make(*sections), world.present(associated=set()))
-    assert planned.negotiated() == [before]
+    assert planned.negotiated == [before]
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_tag_rejected(address: str | None, ufrag: str, anew: bool) -> None:
     world = World()
     agreed = world.agree(AUDIO, VIDEO, DATA)
     world.tag, world.tag_addresses = "0", {("10.0.0.1", 1000)}
-    (before,) = agreed.negotiated()
+    (before,) = agreed.negotiated
     found = [address] if address is not None else []
     gone = AUDIO.replace("m=audio 9", "m=audio 0")
     sections = [
@@ -410,11 +410,11 @@ def test_tag_rejected(address: str | None, ufrag: str, anew: bool) -> None:
         section("video", 1, candidates=found, ufrag=ufrag),
         section("application", 2, candidates=found, ufrag=ufrag),
     ]
-    (after,) = plan.remote(offer(*sections), world.present()).negotiated()
+    (after,) = plan.remote(offer(*sections), world.present()).negotiated
     assert (after is not before) == anew
     # As long as the tag is there, they are candidates like any others.
     sections[0] = AUDIO
-    (after,) = plan.remote(offer(*sections), world.present()).negotiated()
+    (after,) = plan.remote(offer(*sections), world.present()).negotiated
     assert after is before
 
 

@@ -12,7 +12,8 @@ from aiortc.rtcpeerconnection import find_common_codecs
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from aiortc_restart import RTCIceCandidate, RTCSessionDescription
-from aiortc_restart.negotiation import check, credentials, limits, rejection, text
+from aiortc_restart.negotiation import check, limits, text
+from aiortc_restart.negotiation.sections import is_data, rejected_mids
 
 from .fuzz.sdp import CORPUS
 
@@ -284,7 +285,7 @@ READ: dict[str, tuple[str, Callable[[MediaDescription], object], object]] = {
     "data": (DATA, check.data_port, 5000),
     "data in lower case": (
         "m=application 9 dtls/sctp 5001\n",
-        lambda x: (check.is_data(x), check.data_port(x)),
+        lambda x: (is_data(x), check.data_port(x)),
         (True, 5001),
     ),
     "data as of old": (
@@ -418,7 +419,7 @@ def test_unreadable(name: str) -> None:
     kind, rest = lines.split(" 9 ", 1)
     rejected = f"{kind} 0 {rest}"
     media = read(f"{SESSION}a=group:LS a v\n{rejected}").media[0]
-    assert rejection.rejected_mids(read(SESSION + rejected)) == {media.rtp.muxId}
+    assert rejected_mids(read(SESSION + rejected)) == {media.rtp.muxId}
     # An m-section without a port of its own is not rejected if it is bundled.
     bundled = f"{SESSION}a=group:BUNDLE {media.rtp.muxId}\n"
     with pytest.raises(ValueError, match=r"^Cannot parse"):
@@ -643,7 +644,7 @@ def test_credentials(extra: str) -> None:
     Credentials may have the characters that browsers take.
     """
     sdp = f"{SESSION}{AUDIO}a=ice-ufrag:abc{extra}\na=ice-pwd:{'x' * 21}{extra}\n"
-    credentials.validate(read(sdp).media[0])
+    check.check_credentials(read(sdp).media[0])
 
 
 @pytest.mark.parametrize("username", ["abc", "abc!", "abc:", "abc\u00e9", "x" * 257])
@@ -654,10 +655,10 @@ def test_bad_credentials(username: str, password: str) -> None:
     """
     media = read(f"{SESSION}{AUDIO}a=ice-ufrag:{username}\n").media[0]
     with pytest.raises(ValueError, match="username fragment of media section"):
-        credentials.validate(media)
+        check.check_credentials(media)
     media = read(f"{SESSION}{AUDIO}a=ice-pwd:{password}\n").media[0]
     with pytest.raises(ValueError, match="password of media section"):
-        credentials.validate(media)
+        check.check_credentials(media)
 
 
 ONE_SECTION = CORPUS["chromium"].replace("\r\n", "\n").split("m=video")[1]

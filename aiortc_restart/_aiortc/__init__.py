@@ -13,32 +13,33 @@ check_requirements()
 from .connection import RTCPeerConnection  # noqa: E402 - only where the base fits
 from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402
 from .emitter import Emitter  # noqa: E402
+from .endpoints import (  # noqa: E402
+    Endpoint,
+    dtls_of,
+    end_track,
+    is_gone,
+    kind_of,
+    preferred_codecs,
+    used_by,
+)
 from .ice import (  # noqa: E402
     Connection,
     GatheringOptions,
     RemoteCandidates,
     RTCIceGatherer,
     RTCIceTransport,
-    random_ice_string,
 )
 from .media import (  # noqa: E402
-    Endpoint,
     NegotiatedMedia,
     RTCCertificate,
     RTCRtpSender,
     RTCRtpTransceiver,
-    dtls_of,
-    end_track,
-    is_gone,
     is_sender_of,
-    kind_of,
-    preferred_codecs,
     send_keyframe,
     sender_ids,
     set_track,
     stream_set_for,
     streams_count,
-    used_by,
 )
 from .receiver import RTCRtpReceiver  # noqa: E402
 from .sctp import RTCSctpTransport  # noqa: E402
@@ -75,7 +76,6 @@ __all__ = [
     "kind_of",
     "missing_names",
     "preferred_codecs",
-    "random_ice_string",
     "relayed_candidate",
     "send_keyframe",
     "sender_ids",

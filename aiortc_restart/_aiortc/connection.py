@@ -10,16 +10,9 @@ from aiortc import RTCBundlePolicy
 from .._secrets import redacted
 from .dtls import RTCDtlsTransport
 from .emitter import Emitter
+from .endpoints import Endpoint, dtls_of, is_gone, show_transport
 from .ice import RTCIceTransport
-from .media import (
-    Endpoint,
-    RTCCertificate,
-    RTCRtpSender,
-    RTCRtpTransceiver,
-    dtls_of,
-    is_gone,
-    show_transport,
-)
+from .media import RTCCertificate, RTCRtpSender, RTCRtpTransceiver
 from .receiver import RTCRtpReceiver
 from .sctp import RTCSctpTransport
 

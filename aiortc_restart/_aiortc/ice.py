@@ -198,10 +198,6 @@ class Connection(aioice.Connection):
         self._query_consent_task = None
 
 
-def random_ice_string(length: int) -> str:
-    return aioice.utils.random_string(length)
-
-
 class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
     """
     The base's gatherer, with its connection and state open to subclasses.

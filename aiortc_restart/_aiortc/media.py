@@ -3,7 +3,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import aiortc
 import aiortc.rtcrtpparameters
@@ -14,11 +14,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
-from .moving import MovingEnd
-from .receiver import RTCRtpReceiver
-
-if TYPE_CHECKING:
-    from ..negotiation.agreement import Section
+from .endpoints import MovingEnd
 
 UNPROVEN = 16384
 """
@@ -38,13 +34,7 @@ NegotiatedMedia = tuple[
     list[aiortc.RTCRtpCodecParameters], list[aiortc.RTCRtpHeaderExtensionParameters]
 ]
 
-Endpoint = aiortc.RTCRtpTransceiver | aiortc.RTCSctpTransport
-"What an m-section describes."
-
-
 BaseSender = aiortc.RTCRtpSender
-BaseTransceiver = aiortc.RTCRtpTransceiver
-
 DIRECTION: property = vars(aiortc.RTCRtpTransceiver)["direction"]
 
 
@@ -57,6 +47,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     When its direction changes, or it is stopped, the connection's
     `"negotiationneeded"` event is fired.
     """
+
+    _begun: object = None
+    "What has been negotiated of what it sends and receives."
 
     _changed: Callable[[], None]
     _ended: Callable[[], None]
@@ -311,12 +304,6 @@ class RTCCertificate(aiortc.RTCCertificate):
         return list(self._fingerprints)
 
 
-def preferred_codecs(
-    transceiver: aiortc.RTCRtpTransceiver,
-) -> list[aiortc.RTCRtpCodecCapability]:
-    return transceiver._preferred_codecs
-
-
 def sender_ids(sender: aiortc.RTCRtpSender) -> tuple[str, str, int, int]:
     """
     Return the ids of a sender's stream and track, and its SSRCs, that of the
@@ -336,74 +323,6 @@ def streams_count(data: aiortc.RTCSctpTransport) -> int:
     return data._outbound_streams_count
 
 
-def dtls_of(endpoint: "Endpoint") -> aiortc.RTCDtlsTransport:
-    """
-    Return the transport of an endpoint.
-    """
-    if isinstance(endpoint, BaseTransceiver):
-        receiver = endpoint.receiver
-        return getattr(receiver, "next_transport", None) or used_by(receiver)
-    return getattr(endpoint, "next_transport", None) or endpoint.transport
-
-
-def used_by(
-    end: aiortc.RTCRtpReceiver | aiortc.RTCRtpSender,
-) -> aiortc.RTCDtlsTransport:
-    """
-    Return the transport which a sender or receiver has, also after a rollback.
-    """
-    if isinstance(end, MovingEnd):
-        return end.used_transport
-    return end.transport
-
-
-def use_transport(
-    transceiver: aiortc.RTCRtpTransceiver, dtls: aiortc.RTCDtlsTransport
-) -> None:
-    transceiver.receiver.setTransport(dtls)
-    transceiver.sender.setTransport(dtls)
-
-
-def follow_transport(transceiver: aiortc.RTCRtpTransceiver) -> bool:
-    """
-    Have a transceiver use the transport which has been negotiated: it is connected.
-    Tell whether it was another one.
-    """
-    if not left_by(transceiver):
-        return False
-    for end in (transceiver.sender, transceiver.receiver):
-        if isinstance(end, RTCRtpReceiver | RTCRtpSender):
-            end.follow_transport()
-    return True
-
-
-def left_by(endpoint: "Endpoint") -> set[aiortc.RTCDtlsTransport]:
-    """
-    Return the transports on which an endpoint runs that is to have another one.
-    """
-    if isinstance(endpoint, BaseTransceiver):
-        ends = (endpoint.sender, endpoint.receiver)
-        if is_stopping(endpoint):
-            return set()
-        return {used_by(x) for x in ends if getattr(x, "next_transport", None)}
-    moves = endpoint.state != "closed" and getattr(endpoint, "next_transport", None)
-    return {endpoint.transport} if moves else set()
-
-
-def is_gone(transceiver: aiortc.RTCRtpTransceiver) -> bool:
-    """
-    Whether a transceiver was stopped and has no m-section, so that it never will.
-    """
-    return transceiver.stopped and transceiver.mid is None
-
-
-def is_stopping(transceiver: aiortc.RTCRtpTransceiver) -> bool:
-    """
-    Whether a transceiver has been stopped, or is being stopped.
-    """
-    return isinstance(transceiver, RTCRtpTransceiver) and transceiver._stopping
-
-
 def is_sender_of(connection: TrackOwner, sender: aiortc.RTCRtpSender) -> bool:
     """
     Whether a connection has made a sender, also if it was rolled back since.
@@ -420,61 +339,5 @@ def set_track(
     BaseSender.replaceTrack(sender, track)
 
 
-def kind_of(endpoint: "Endpoint") -> str:
-    """
-    Return the kind of the m-section that describes an endpoint.
-    """
-    if isinstance(endpoint, BaseTransceiver):
-        return endpoint.kind
-    return "application"
-
-
-def show_transceiver(
-    transceiver: aiortc.RTCRtpTransceiver, index: int | None, section: "Section | None"
-) -> None:
-    """
-    Have a transceiver say what has been agreed of its m-section, or that it has none.
-    """
-    if section is not None or transceiver.mid is not None:
-        show_transport(transceiver, section is not None)
-    transceiver._set_mid(section.mid if section else None)  # type: ignore[arg-type]
-    transceiver._set_mline_index(index)  # type: ignore[arg-type]
-    transceiver._codecs = section.codecs if section else []
-    transceiver._headerExtensions = section.extensions if section else []
-    transceiver._offerDirection = section.offered_direction if section else None
-    current = section.current_direction if section else None
-    if current != transceiver.currentDirection:
-        # webrtc-pc #dom-rtcrtptransceiver-currentdirection
-        transceiver._setCurrentDirection(current)  # type: ignore[arg-type]
-        if current is None:
-            transceiver.sender._enabled = transceiver.receiver._enabled = True
-    track = section.track if section else None
-    transceiver.receiver._track = track  # type: ignore[assignment]
-    if section is not None and section.transport is not None:
-        use_transport(transceiver, section.transport)
-
-
-def show_transport(transceiver: aiortc.RTCRtpTransceiver, described: bool) -> None:
-    """
-    Have a transceiver show its transport, or none.
-
-    :param described: Whether a description has it.
-    """
-    for end in (transceiver.sender, transceiver.receiver):
-        if isinstance(end, MovingEnd):
-            end.described = described
-
-
 def send_keyframe(sender: aiortc.RTCRtpSender) -> None:
     sender._send_keyframe()
-
-
-def end_track(track: aiortc.MediaStreamTrack) -> None:
-    """
-    End a remote track, and the wait of who reads it.
-    """
-    if track.readyState == "ended":
-        return
-    if isinstance(track, aiortc.rtcrtpreceiver.RemoteStreamTrack):
-        track._queue.put_nowait(None)
-    track.stop()

@@ -15,8 +15,8 @@ from aiortc.rtcrtpreceiver import NackGenerator
 from aiortc.rtp import RTP_HISTORY_SIZE
 from aiortc.utils import uint16_add
 
+from .endpoints import MovingEnd
 from .handshake import is_same_peer
-from .moving import MovingEnd
 
 MAX_FRAMES = 512
 """

@@ -1,6 +1,7 @@
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import aiortc
@@ -8,7 +9,7 @@ import aiortc.sdp
 from aiortc import RTCSctpTransport
 
 from .connection import RTCPeerConnection
-from .media import (
+from .endpoints import (
     Endpoint,
     dtls_of,
     follow_transport,
@@ -17,6 +18,7 @@ from .media import (
     show_transceiver,
     use_transport,
 )
+from .media import RTCRtpTransceiver
 from .receiver import RTCRtpReceiver
 
 if TYPE_CHECKING:
@@ -34,15 +36,15 @@ class Descriptions:
     pending_local: aiortc.sdp.SessionDescription | None = None
     pending_remote: aiortc.sdp.SessionDescription | None = None
 
-    @property
-    def local(self) -> list[aiortc.sdp.SessionDescription]:
+    @cached_property
+    def local(self) -> Sequence[aiortc.sdp.SessionDescription]:
         """
         Our descriptions, the pending one first.
         """
         return [x for x in (self.pending_local, self.current_local) if x is not None]
 
-    @property
-    def remote(self) -> list[aiortc.sdp.SessionDescription]:
+    @cached_property
+    def remote(self) -> Sequence[aiortc.sdp.SessionDescription]:
         """
         The peer's descriptions, the pending one first.
         """
@@ -80,10 +82,16 @@ class _RTCPeerConnection:
     def __init__(self, connection: RTCPeerConnection) -> None:
         self._connection = connection
         self._legacy_is_said = False
+        self.cname: str = connection.__cname
+        self.descriptions = Descriptions()
+        self.dtls_transports = connection.__dtlsTransports
         self.emit = connection.emit
         self.endpoints = connection._endpoints
+        self.gathering_state: str = connection.__iceGatheringState
         self.make_data = connection._make_data
         self.make_transceiver = connection._make_transceiver
+        # aiortc changes the list in place, and so do applications.
+        self.transceivers = connection.__transceivers
         self.transport_for = connection._transport_for
 
     @property
@@ -91,50 +99,8 @@ class _RTCPeerConnection:
         return self._connection.__isClosed is not None
 
     @property
-    def cname(self) -> str:
-        return self._connection.__cname
-
-    @property
-    def configuration(self) -> aiortc.RTCConfiguration:
-        return self._connection.__configuration
-
-    @configuration.setter
-    def configuration(self, value: aiortc.RTCConfiguration) -> None:
-        self._connection.__configuration = value
-
-    @property
     def data(self) -> aiortc.RTCSctpTransport | None:
         return self._connection.__sctp
-
-    @property
-    def descriptions(self) -> Descriptions:
-        connection = self._connection
-        return Descriptions(
-            connection.__currentLocalDescription,
-            connection.__currentRemoteDescription,
-            connection.__pendingLocalDescription,
-            connection.__pendingRemoteDescription,
-        )
-
-    @descriptions.setter
-    def descriptions(self, value: Descriptions) -> None:
-        connection = self._connection
-        connection.__currentLocalDescription = value.current_local
-        connection.__currentRemoteDescription = value.current_remote
-        connection.__pendingLocalDescription = value.pending_local
-        connection.__pendingRemoteDescription = value.pending_remote
-
-    @property
-    def dtls_transports(self) -> set[aiortc.RTCDtlsTransport]:
-        return self._connection.__dtlsTransports
-
-    @property
-    def gathering_state(self) -> str:
-        return self._connection.__iceGatheringState
-
-    @gathering_state.setter
-    def gathering_state(self, state: str) -> None:
-        self._connection.__iceGatheringState = state
 
     @property
     def legacy_data(self) -> bool:
@@ -147,15 +113,6 @@ class _RTCPeerConnection:
     def signaling_state(self) -> str:
         return self._connection.__signalingState
 
-    @signaling_state.setter
-    def signaling_state(self, state: str) -> None:
-        if not self.closed:
-            self._connection.__signalingState = state
-
-    @property
-    def transceivers(self) -> list[aiortc.RTCRtpTransceiver]:
-        return self._connection.__transceivers
-
     def close_later(self) -> None:
         """
         Close the connection, unless this is being done.
@@ -163,6 +120,9 @@ class _RTCPeerConnection:
         connection = self._connection
         if not self.closed and connection.__closeTask is None:
             connection.__closeTask = asyncio.ensure_future(connection.close())
+
+    def configure(self, configuration: aiortc.RTCConfiguration) -> None:
+        self._connection.__configuration = configuration
 
     def create_transport(self) -> aiortc.RTCDtlsTransport:
         return self._connection.__createDtlsTransport()
@@ -192,7 +152,7 @@ class _RTCPeerConnection:
         :param dropped: What has gone with the agreement before.
         :param origins: The transports of what no description has.
         """
-        sections = agreement.by_endpoint()
+        sections = agreement.by_endpoint
         places = {x.endpoint: index for index, x in enumerate(agreement)}
         self._show_endpoints(sections, dropped)
         for transceiver in self.transceivers:
@@ -204,16 +164,33 @@ class _RTCPeerConnection:
         connection = self._connection
         connection.__remoteIce.clear()
         connection.__remoteDtls.clear()
-        for section in agreement:
-            ice, dtls = agreement.remote_ice(section), agreement.remote_dtls(section)
-            if section.endpoint is not None and ice is not None and dtls is not None:
-                connection.__remoteIce[section.endpoint] = ice
-                connection.__remoteDtls[section.endpoint] = dtls
+        for endpoint, section in sections.items():
+            if section.transport is not None and section.described:
+                terms = agreement.terms[section.transport]
+                assert terms.remote_ice is not None and terms.remote_dtls is not None
+                connection.__remoteIce[endpoint] = terms.remote_ice
+                connection.__remoteDtls[endpoint] = terms.remote_dtls
         connection.__seenMids = {*agreement.mids}
         for transport, terms in agreement.terms.items():
             # Only a new association has new roles (RFC 8842 section 5.5).
             if transport.state == "new":
                 transport._set_role(terms.role)
+
+    def show_descriptions(self, descriptions: Descriptions, state: str) -> None:
+        """
+        Have aiortc's slots hold other descriptions, and the signaling state to which
+        they lead.
+        """
+        self.descriptions, connection = descriptions, self._connection
+        connection.__currentLocalDescription = descriptions.current_local
+        connection.__currentRemoteDescription = descriptions.current_remote
+        connection.__pendingLocalDescription = descriptions.pending_local
+        connection.__pendingRemoteDescription = descriptions.pending_remote
+        if not self.closed:
+            connection.__signalingState = state
+
+    def show_gathering_state(self, state: str) -> None:
+        self.gathering_state = self._connection.__iceGatheringState = state
 
     def use_transports(self, transports: Iterable[aiortc.RTCDtlsTransport]) -> None:
         """
@@ -243,8 +220,9 @@ class _RTCPeerConnection:
         brought other ones.
         """
         for transceiver in self.transceivers:
-            if isinstance(transceiver.receiver, RTCRtpReceiver):
-                transceiver.receiver.end_if_disconnected()
+            receiver = transceiver.receiver
+            if isinstance(receiver, RTCRtpReceiver) and receiver._disconnected:
+                receiver.end_if_disconnected()
 
     async def start_media(
         self, dtls: aiortc.RTCDtlsTransport, answered: "Agreement"
@@ -256,7 +234,8 @@ class _RTCPeerConnection:
         :param answered: What has been agreed, and not only offered.
         """
         moved = False
-        connection, sections = self._connection, answered.by_endpoint()
+        connection, sections = self._connection, answered.by_endpoint
+        remote = {x.rtp.muxId: x for y in self.descriptions.remote[:1] for x in y.media}
         for transceiver in list(self.transceivers):
             if dtls_of(transceiver) is not dtls or self.closed:
                 continue
@@ -268,7 +247,15 @@ class _RTCPeerConnection:
                 continue
             if section.transport is not dtls:
                 continue
+            # Most restarts change nothing of what is sent and received.
+            sources = remote[section.mid].ssrc if section.mid in remote else []
+            codecs, extensions = section.codecs, section.extensions
+            begun = dtls, section.current_direction, codecs, extensions, sources
+            if begun == getattr(transceiver, "_begun", None):
+                continue
             moved |= follow_transport(transceiver)
+            if isinstance(transceiver, RTCRtpTransceiver):
+                transceiver._begun = begun
             if transceiver.currentDirection in ["sendonly", "sendrecv"]:
                 await transceiver.sender.send(connection.__localRtp(transceiver))
             if transceiver.currentDirection in ["recvonly", "sendrecv"]:
@@ -290,7 +277,7 @@ class _RTCPeerConnection:
         origins: Mapping[Endpoint, aiortc.RTCDtlsTransport],
     ) -> None:
         connection, data = self._connection, self.data
-        section = agreement.by_endpoint().get(data) if data is not None else None
+        section = agreement.by_endpoint.get(data) if data is not None else None
         said = section.data if section is not None else None
         connection.__sctpRemoteCaps = said.capabilities if said else None
         connection.__sctpRemotePort = said.port if said else None
@@ -304,12 +291,12 @@ class _RTCPeerConnection:
         if section is None:
             data.mid = None
             if data in origins:
-                data.setTransport(origins[data])
+                use_transport(data, origins[data])
             return
         connection.__sctp_mline_index = agreement.sections.index(section)
         data.mid = section.mid
         if section.transport is not None:
-            data.setTransport(section.transport)
+            use_transport(data, section.transport)
 
     def _show_endpoints(
         self, shown: Iterable[Endpoint], dropped: Collection[Endpoint]

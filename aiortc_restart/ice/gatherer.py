@@ -1,10 +1,11 @@
+import base64
+import secrets
 from collections.abc import Callable
 
 import aiortc
 from aiortc import RTCIceParameters
 
 from .._aiortc import RTCIceGatherer as BaseIceGatherer
-from .._aiortc import random_ice_string
 from .._consent import ConsentTimes
 from .candidate import candidate_from_aioice
 from .connection import Connection
@@ -12,20 +13,22 @@ from .generation import IceGeneration
 from .inbox import Inbox
 from .pacing import Pacing
 
-# At least 24 and 128 bits of randomness (RFC 8445 section 5.3), at 5.95 bits a letter:
-# the base's four letters give 23.8 bits.
-USERNAME_LENGTH = 8
-PASSWORD_LENGTH = 24
+# At least 24 and 128 bits of randomness (RFC 8445 section 5.3). The base's username
+# fragments have 23.8.
+USERNAME_BYTES = 6
+PASSWORD_BYTES = 18
 
 
 def create_credentials() -> aiortc.RTCIceParameters:
     """
     Return a username fragment and a password which have not been used before.
     """
-    return RTCIceParameters(
-        usernameFragment=random_ice_string(USERNAME_LENGTH),
-        password=random_ice_string(PASSWORD_LENGTH),
+    # The characters of Base64 are those of ICE (RFC 8839 section 5.4).
+    username, password = (
+        base64.b64encode(secrets.token_bytes(x)).decode()
+        for x in (USERNAME_BYTES, PASSWORD_BYTES)
     )
+    return RTCIceParameters(usernameFragment=username, password=password)
 
 
 class RTCIceGatherer(BaseIceGatherer):
@@ -183,7 +186,7 @@ class RTCIceGatherer(BaseIceGatherer):
         #dom-rtcicegatheringstate).
         """
         shown = self.generation
-        if any(x.unfinished for x in (shown, *self.others())):
+        if shown.unfinished or any(x.unfinished for x in self.others()):
             self._set_state("gathering")
         elif shown.gathered or shown.closed:
             self._set_state("completed")

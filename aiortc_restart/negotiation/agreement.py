@@ -1,5 +1,6 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import aiortc
 
@@ -47,6 +48,9 @@ class Section:
 
     transport: aiortc.RTCDtlsTransport | None = None
     codecs: list[aiortc.RTCRtpCodecParameters] = field(default_factory=list)
+    codecs_of: object = None
+    "What the codecs follow from: if it is equal, so are they."
+
     current_direction: str | None = None
     data: Data | None = None
     described: bool = False
@@ -109,29 +113,29 @@ class Agreement:
         """
         return self.sections[index] if index < len(self.sections) else None
 
-    def by_endpoint(self) -> dict[Endpoint, Section]:
+    @cached_property
+    def by_endpoint(self) -> Mapping[Endpoint, Section]:
         return {x.endpoint: x for x in self.sections if x.endpoint is not None}
 
-    def by_mid(self) -> dict[str, Section]:
+    @cached_property
+    def by_mid(self) -> Mapping[str, Section]:
         return {x.mid: x for x in self.sections}
 
-    def negotiated(self) -> list[aiortc.RTCDtlsTransport]:
+    @cached_property
+    def negotiated(self) -> Sequence[aiortc.RTCDtlsTransport]:
         """
-        Return the transports which both sides use, in the order of the sections.
+        The transports which both sides use, in the order of the sections.
         """
-        return list(
-            dict.fromkeys(
-                x.transport
-                for x in self.sections
-                if x.described and x.transport is not None
-            )
-        )
+        transports = (x.transport for x in self.sections if x.described)
+        return [x for x in dict.fromkeys(transports) if x is not None]
 
-    def remote_dtls(self, section: Section) -> aiortc.RTCDtlsParameters | None:
-        return self._terms_of(section).remote_dtls
-
-    def remote_ice(self, section: Section) -> aiortc.RTCIceParameters | None:
-        return self._terms_of(section).remote_ice
+    @cached_property
+    def transports(self) -> Set[aiortc.RTCDtlsTransport]:
+        """
+        The transports of all sections that are not rejected, in their order.
+        """
+        transports = (x.transport for x in self.sections if not x.rejected)
+        return {x: None for x in transports if x is not None}.keys()
 
     def settled(self) -> "Agreement":
         """
@@ -148,20 +152,3 @@ class Agreement:
                 for x in self.sections
             ),
         )
-
-    def transports(self) -> list[aiortc.RTCDtlsTransport]:
-        """
-        Return the transports of all sections that are not rejected.
-        """
-        return list(
-            dict.fromkeys(
-                x.transport
-                for x in self.sections
-                if x.transport is not None and not x.rejected
-            )
-        )
-
-    def _terms_of(self, section: Section) -> Terms:
-        if section.transport is None or not section.described:
-            return Terms()
-        return self.terms.get(section.transport, Terms())

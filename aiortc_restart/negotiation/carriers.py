@@ -5,11 +5,13 @@ Which pair of transports carries which m-section, in a description of the peer's
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import aiortc
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from . import bundle, check, credentials, rejection
+from . import check
 from .agreement import Agreement, Section, Terms
 from .present import Present, Transport
+from .sections import bundled_mids, credentials_differ, rejected_mids
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def assign(
     """
     by_mid = {x.rtp.muxId: x for x in description.media}
     live = {x.mid: x for x in sections if x.described}
-    bundled = [x for x in bundle.bundled_mids(description) if x in live]
-    negotiated = before.negotiated()
+    bundled = [x for x in bundled_mids(description) if x in live]
+    negotiated = before.negotiated
     shared: Transport | None = None
     sources: dict[Transport, MediaDescription] = {}
     if bundled:
@@ -63,7 +65,9 @@ def assign(
             continue
         media = by_mid[section.mid]
         if section.mid in bundled:
-            result.append(replace(section, transport=shared))
+            if section.transport is not shared:
+                section = replace(section, transport=shared)
+            result.append(section)
             continue
         check.check_transport(media, description.type)
         dtls = section.transport
@@ -71,11 +75,13 @@ def assign(
             dtls = by_kind.get(section.kind) or present.transport_for(section.kind)
             if present.shares_by_kind:
                 by_kind[section.kind] = dtls
-        if dtls in sources and credentials.differ(media.ice, sources[dtls].ice):
+        if dtls in sources and credentials_differ(media.ice, sources[dtls].ice):
             # The section has left a bundle, or is not to be in any.
             dtls = present.make_transport()
         sources.setdefault(dtls, media)
-        result.append(replace(section, transport=dtls))
+        if section.transport is not dtls:
+            section = replace(section, transport=dtls)
+        result.append(section)
     renewed = {
         dtls: _replacement(dtls, media, present)
         for dtls, media in sources.items()
@@ -84,8 +90,8 @@ def assign(
     }
     return Carriers(
         [
-            replace(x, transport=renewed.get(x.transport, x.transport))
-            if x.transport is not None and x.mid in live
+            replace(x, transport=renewed[x.transport])
+            if x.transport in renewed and x.mid in live
             else x
             for x in result
         ],
@@ -113,7 +119,7 @@ def terms(
             # Our data channels keep their numbers if the role stays what it was (RFC
             # 8832 section 6).
             known = Terms(role=old.role if is_offer else "auto")
-            if check.is_other_peer(media, old.remote_dtls):
+            if is_other_peer(media, old.remote_dtls):
                 known = replace(known, controlling=None if is_offer else True)
             else:
                 known = replace(known, controlling=old.controlling)
@@ -146,6 +152,24 @@ def agreed_terms(present: Present, before: Agreement, dtls: Transport) -> Terms:
     return terms
 
 
+def is_other_peer(
+    media: MediaDescription, known: aiortc.RTCDtlsParameters | None
+) -> bool:
+    """
+    Whether an m-section describes another peer than the one with which there is a DTLS
+    association: all fingerprints are others (RFC 8842 section 5.1).
+
+    :param known: What the peer has said of DTLS before.
+    """
+    if known is None or media.dtls is None:
+        return False
+    before, now = (
+        {(x.algorithm.lower(), x.value.upper()) for x in dtls.fingerprints}
+        for dtls in (known, media.dtls)
+    )
+    return before.isdisjoint(now)
+
+
 # Private
 
 
@@ -162,8 +186,8 @@ def _begins_anew(
     :raises ValueError: if that is another peer's, and ICE is not restarted.
     """
     known = agreed_terms(present, before, dtls)
-    restarts = credentials.differ(media.ice, known.remote_ice)
-    if check.is_other_peer(media, known.remote_dtls):
+    restarts = credentials_differ(media.ice, known.remote_ice)
+    if is_other_peer(media, known.remote_dtls):
         if not restarts:
             raise ValueError(
                 f'Media section "{media.rtp.muxId}" has another DTLS fingerprint than '
@@ -173,11 +197,11 @@ def _begins_anew(
         return True
     if description.type != "offer":
         return False
-    tag = before.by_mid().get(present.tag) if present.tag is not None else None
+    tag = before.by_mid.get(present.tag) if present.tag is not None else None
     if tag is None or not tag.described or tag.transport is not dtls:
         return False
     live = {x.rtp.muxId for x in description.media}
-    live -= rejection.rejected_mids(description)
+    live -= rejected_mids(description)
     if tag.mid in live:
         return False
     # Browsers close the transport of a BUNDLE-tag that is rejected, and begin another
@@ -198,8 +222,8 @@ def _replacement(
         for new, old in present.provisional.replaced.items():
             if old is dtls:
                 known = present.provisional.terms[new]
-                if credentials.differ(media.ice, known.remote_ice) or (
-                    check.is_other_peer(media, known.remote_dtls)
+                if credentials_differ(media.ice, known.remote_ice) or (
+                    is_other_peer(media, known.remote_dtls)
                 ):
                     raise ValueError(
                         f'Media section "{media.rtp.muxId}" of the answer is of '

@@ -3,6 +3,7 @@ What makes a description one that cannot be applied, or not be answered, althoug
 be parsed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection
 
@@ -10,21 +11,21 @@ import aiortc
 from aiortc.codecs import CODECS
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from . import bundle, credentials, rejection
-
-DATA = "application"
-"The kind of the m-section for data channels."
-
-DATA_PROFILE = "UDP/DTLS/SCTP"
-
-DATA_PROFILES = (DATA_PROFILE, "TCP/DTLS/SCTP", "DTLS/SCTP")
-"The protocols of data channels (RFC 8841 section 4, and what older browsers had)."
-
-LEGACY_DATA_PROFILE = "DTLS/SCTP"
+from .sections import (
+    LEGACY_DATA_PROFILE,
+    bundled_mids,
+    credentials_differ,
+    is_data,
+    is_media,
+    rejected_mids,
+)
 
 DEFAULT_DATA_PORT = 5000
 
-RTP_PROFILES = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
+# The lengths of RFC 8839 section 5.4, and the characters which libwebrtc takes as well.
+ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*")
+USERNAME_FRAGMENT = re.compile(r"[A-Za-z0-9+/=_#-]{4,256}")
+PASSWORD = re.compile(r"[A-Za-z0-9+/=_#-]{22,256}")
 
 EXTENSION_IDS = range(1, 256)
 """
@@ -37,6 +38,34 @@ PAYLOAD_TYPES = frozenset(range(128))
 
 MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
+
+
+def check_answer(
+    media: MediaDescription, remote: aiortc.RTCIceParameters, restarting: bool
+) -> None:
+    """
+    Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
+    section 5.10).
+
+    :param media: A section of the answer.
+    :param remote: The peer's credentials for that section so far.
+    :param restarting: Whether the offer restarts ICE for it.
+
+    :raises ValueError: if it does not.
+    """
+    changed = credentials_differ(media.ice, remote)
+    if restarting and not changed:
+        raise ValueError(
+            "The answer does not restart ICE: its ICE username fragment and password "
+            f'for media section "{media.rtp.muxId}" are the old ones. The call goes on '
+            "without a restart; a new offer may be made."
+        )
+    if changed and not restarting:
+        raise ValueError(
+            "The answer restarts ICE, though the offer did not: its ICE username "
+            f'fragment or password for media section "{media.rtp.muxId}" is another '
+            "than before. The call goes on without a restart."
+        )
 
 
 def check_description(description: SessionDescription) -> None:
@@ -71,9 +100,9 @@ def check_live_sections(description: SessionDescription, own: bool) -> None:
 
     :raises ValueError: if one is not valid.
     """
-    rejected = rejection.rejected_mids(description)
+    rejected = rejected_mids(description)
     live = [x for x in description.media if x.rtp.muxId not in rejected]
-    bundled = bundle.bundled_mids(description)
+    bundled = bundled_mids(description)
     # What is to be rejected need not be valid, and is not the BUNDLE-tag then.
     known = {x.rtp.muxId for x in live if own or is_data(x) or is_media(x)}
     others = {x for x in bundled if x in known}
@@ -168,7 +197,7 @@ def check_transport(
     :raises ValueError: if something is missing, or not valid.
     """
     mid = media.rtp.muxId
-    credentials.validate(media, own)
+    check_credentials(media, own)
     if media.dtls is None:
         raise ValueError(f'Media section "{mid}" has no DTLS setup attribute')
     if not media.dtls.fingerprints:
@@ -197,34 +226,32 @@ def data_port(media: MediaDescription) -> int:
     return port
 
 
-def is_data(media: MediaDescription) -> bool:
+def is_username(fragment: str) -> bool:
     """
-    Whether an m-section is for data channels, and not for another application.
+    Whether a username fragment is one which browsers take.
     """
-    return media.kind == DATA and media.profile.upper() in DATA_PROFILES
+    return USERNAME_FRAGMENT.fullmatch(fragment) is not None
 
 
-def is_media(media: MediaDescription) -> bool:
+def check_credentials(media: MediaDescription, own: bool = False) -> None:
     """
-    Whether an m-section is for sound or pictures over RTP, whichever protocols it
-    names: DTLS is what its fingerprints ask for (RFC 9429 section 5.1.2).
-    """
-    return media.kind in CODECS and media.profile.upper().endswith(RTP_PROFILES)
+    Check the credentials of an m-section.
 
+    :param own: Whether they are this side's: those of others may have the characters
+                that browsers take, which RFC 8839 section 5.4 does not have.
 
-def is_other_peer(
-    media: MediaDescription, known: aiortc.RTCDtlsParameters | None
-) -> bool:
+    :raises ValueError: if they are missing, or not valid.
     """
-    Whether an m-section describes another peer than the one with which there is a DTLS
-    association: all fingerprints are others (RFC 8842 section 5.1).
-
-    :param known: What the peer has said of DTLS before.
-    """
-    if known is None or media.dtls is None:
-        return False
-    before, now = (
-        {(x.algorithm.lower(), x.value.upper()) for x in dtls.fingerprints}
-        for dtls in (known, media.dtls)
-    )
-    return before.isdisjoint(now)
+    if not (media.ice and media.ice.usernameFragment and media.ice.password):
+        raise ValueError("ICE username fragment or password is missing")
+    characters = "A-Z a-z 0-9 + /" if own else "A-Z a-z 0-9 + / = - _ #"
+    username, password = media.ice.usernameFragment, media.ice.password
+    for name, value, pattern, shortest in (
+        ("username fragment", username, USERNAME_FRAGMENT, 4),
+        ("password", password, PASSWORD, 22),
+    ):
+        if not pattern.fullmatch(value) or (own and not ICE_CHARS.fullmatch(value)):
+            raise ValueError(
+                f'ICE {name} of media section "{media.rtp.muxId}" must be {shortest} '
+                f"to 256 characters of {characters}"
+            )

@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aiortc import RTCSessionDescription
+from aiortc.sdp import SessionDescription
 
 RENEWED = ("a=ice-ufrag:", "a=ice-pwd:")
 "What a description that restarts ICE has anew each time that it is created."
 
 
-@dataclass(frozen=True)
+# It has passwords, which nothing is to log.
+@dataclass(frozen=True, repr=False)
 class Created:
     """
     A description that has been created.
@@ -20,6 +22,9 @@ class Created:
 
     sdp: str
     type: str
+    description: SessionDescription
+    "The same before it became text, so that nobody has to parse it."
+
     restart: bool = False
     "Whether it was asked to restart ICE."
 

@@ -25,12 +25,17 @@ from aiortc.sdp import (
 
 from .. import _aiortc
 from .._aiortc import Endpoint, NegotiatedMedia
-from . import bundle, rejection
 from .agreement import Agreement, Section
-from .check import DATA_PROFILE, LEGACY_DATA_PROFILE
-from .descriptions import describe_transport
 from .numbers import MediaNumbers
-from .readable import mark_ended
+from .sections import (
+    DATA_PROFILE,
+    LEGACY_DATA_PROFILE,
+    describe_transport,
+    mark_ended,
+    reject,
+    set_bundled_mids,
+)
+from .text import ParsedDescription
 
 MEDIA_PROFILE = "UDP/TLS/RTP/SAVPF"
 
@@ -118,8 +123,8 @@ def offer(
         if endpoint is not None:
             endpoints[mid] = endpoint
         description.media.append(media)
-    bundle.set_bundled_mids(description, [x.rtp.muxId for x in description.media])
-    rejection.reject(description, rejected)
+    set_bundled_mids(description, [x.rtp.muxId for x in description.media])
+    reject(description, rejected)
     return Created(description, endpoints)
 
 
@@ -149,8 +154,8 @@ def answer(
             role = agreement.terms[section.transport].role
             media.dtls.role = "client" if role == "auto" else role
         description.media.append(media)
-    bundle.set_bundled_mids(description, [x.rtp.muxId for x in description.media])
-    rejection.reject(description, rejected)
+    set_bundled_mids(description, [x.rtp.muxId for x in description.media])
+    reject(description, rejected)
     return description
 
 
@@ -177,7 +182,7 @@ def _data(
             kind="application",
             port=DISCARD_PORT,
             profile=LEGACY_DATA_PROFILE,
-            fmt=[data.port],
+            fmt=[str(data.port)],
         )
         streams = _aiortc.streams_count(data)
         media.sctpmap[data.port] = f"webrtc-datachannel {streams}"
@@ -196,7 +201,7 @@ def _data(
 
 
 def _empty(type: str) -> SessionDescription:
-    description = SessionDescription()
+    description = ParsedDescription()
     description.type = type
     description.msid_semantic.append(GroupDescription(semantic="WMS", items=["*"]))
     return description
@@ -294,7 +299,7 @@ def _rejected(
         media.rtcp_mux = True
         media.rtp.codecs = section.codecs or CODECS[section.kind][:]
         media.fmt = section.formats or [x.payloadType for x in media.rtp.codecs]
-    used = agreement.negotiated() or agreement.transports()
+    used = agreement.negotiated or [*agreement.transports]
     if used:
         describe_local(describer, media, used[0])
         role = agreement.terms[used[0]].role if used[0] in agreement.terms else "auto"

@@ -3,6 +3,7 @@ The formats of m-sections for media: payload types, and the codecs which they st
 as far as aiortc's parser does not read them.
 """
 
+import contextlib
 from collections.abc import Iterable
 
 from aiortc.rtcrtpparameters import (
@@ -17,41 +18,66 @@ from . import check
 
 STATIC = {
     "audio": {
-        **{0: "PCMU/8000", 3: "GSM/8000", 4: "G723/8000", 5: "DVI4/8000"},
-        **{6: "DVI4/16000", 7: "LPC/8000", 8: "PCMA/8000", 9: "G722/8000"},
-        **{10: "L16/44100/2", 11: "L16/44100", 12: "QCELP/8000", 13: "CN/8000"},
-        **{14: "MPA/90000", 15: "G728/8000", 16: "DVI4/11025", 17: "DVI4/22050"},
-        **{18: "G729/8000"},
+        **{"0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "5": "DVI4/8000"},
+        **{"6": "DVI4/16000", "7": "LPC/8000", "8": "PCMA/8000", "9": "G722/8000"},
+        **{"10": "L16/44100/2", "11": "L16/44100", "12": "QCELP/8000", "13": "CN/8000"},
+        **{
+            "14": "MPA/90000",
+            "15": "G728/8000",
+            "16": "DVI4/11025",
+            "17": "DVI4/22050",
+        },
+        **{"18": "G729/8000"},
     },
     "video": {
-        **{25: "CelB/90000", 26: "JPEG/90000", 28: "nv/90000", 31: "H261/90000"},
-        **{32: "MPV/90000", 33: "MP2T/90000", 34: "H263/90000"},
+        **{
+            "25": "CelB/90000",
+            "26": "JPEG/90000",
+            "28": "nv/90000",
+            "31": "H261/90000",
+        },
+        **{"32": "MPV/90000", "33": "MP2T/90000", "34": "H263/90000"},
     },
 }
 "The codecs whose payload types need no a=rtpmap line (RFC 3551 section 6)."
 
-Codecs = dict[int, RTCRtpCodecParameters]
-"The codecs of an m-section by their payload types."
 
-
-def complete(codecs: Codecs, parameters: list[str], feedback: list[str]) -> None:
+def complete(
+    kind: str,
+    types: list[int] | list[str],
+    codecs: Iterable[RTCRtpCodecParameters],
+    parameters: list[str],
+    feedback: list[str],
+) -> list[RTCRtpCodecParameters]:
     """
-    Add parameters and feedback to codecs. What is for other codecs says nothing.
+    Complete the codecs of an m-section: with those that need no a=rtpmap line, with
+    parameters, and with feedback. What is for other codecs says nothing.
 
+    :param types: The formats of the m= line.
+    :param codecs: Those of the a=rtpmap lines. Of those with one payload type the first
+                   counts: aiortc would offer the others again, each with the feedback
+                   of all.
     :param parameters: The values of the a=fmtp lines.
     :param feedback: The values of the a=rtcp-fb lines.
     """
+    found: dict[str, RTCRtpCodecParameters] = {}
+    for codec in codecs:
+        if codec.payloadType in check.PAYLOAD_TYPES:
+            found.setdefault(str(codec.payloadType), codec)
+    found = _with_static(kind, map(str, types), found)
     for value in parameters:
         number, _, text = value.partition(" ")
-        for codec in _of_number(number, codecs):
-            codec.parameters.update(read_parameters(text))
+        number = number.lstrip("0") or "0"
+        if number in found:
+            found[number].parameters.update(read_parameters(text))
     # A line for all codecs that came twice would be multiplied with them twice.
     for value in dict.fromkeys(feedback):
         number, *words = value.split(None, 2)
-        if words:
-            found = codecs.values() if number == "*" else _of_number(number, codecs)
-            for codec in found:
+        number = number.lstrip("0") or "0"
+        if words and (number == "*" or number in found):
+            for codec in found.values() if number == "*" else [found[number]]:
                 codec.rtcpFeedback.append(RTCRtcpFeedback(*words))
+    return [*found.values()]
 
 
 def payload_types(formats: list[str], used: bool) -> list[int] | list[str]:
@@ -87,63 +113,36 @@ def read_parameters(text: str) -> ParametersDict:
         if name == "packetization-mode" and not value:
             continue
         if equals:
-            number = _number(value) if name in FMTP_INT_PARAMETERS else None
-            parameters[name] = value if number is None else number
+            parameters[name] = value
+            with contextlib.suppress(ValueError):
+                if name in FMTP_INT_PARAMETERS:
+                    parameters[name] = int(value)
         elif name:
             parameters[name] = None
     return parameters
 
 
-def usable(codecs: Iterable[RTCRtpCodecParameters]) -> Codecs:
-    """
-    Return the codecs whose payload types packets can have, of which the first codec
-    counts: aiortc would offer the others again, each with the feedback of all.
-    """
-    found: Codecs = {}
-    for codec in codecs:
-        number = codec.payloadType
-        if number is not None and number in check.PAYLOAD_TYPES:
-            found.setdefault(number, codec)
-    return found
-
-
-def with_static(kind: str, types: list[int] | list[str], codecs: Codecs) -> Codecs:
+def _with_static(
+    kind: str, types: Iterable[str], codecs: dict[str, RTCRtpCodecParameters]
+) -> dict[str, RTCRtpCodecParameters]:
     """
     Add the codecs that need no a=rtpmap line, in the order of the m= line.
-
-    :param types: The formats of the m= line.
     """
     static = STATIC.get(kind, {})
-    if not any(x in static and x not in codecs for x in types):
-        return codecs
-    ordered: Codecs = {}
+    ordered = {}
     for number in types:
-        if isinstance(number, int) and number in codecs:
+        if number in codecs:
             ordered[number] = codecs[number]
-        elif isinstance(number, int) and number in static:
+        elif number in static:
             ordered[number] = _static(kind, number)
     return ordered | codecs
 
 
-def _number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
-
-
-def _of_number(number: str, codecs: Codecs) -> Iterable[RTCRtpCodecParameters]:
-    payload_type = _number(number)
-    if payload_type is None or payload_type not in codecs:
-        return ()
-    return (codecs[payload_type],)
-
-
-def _static(kind: str, number: int) -> RTCRtpCodecParameters:
+def _static(kind: str, number: str) -> RTCRtpCodecParameters:
     name, rate, *channels = STATIC[kind][number].split("/")
     return RTCRtpCodecParameters(
         mimeType=f"{kind}/{name}",
         clockRate=int(rate),
         channels=int("".join(channels) or 1) if kind == "audio" else None,
-        payloadType=number,
+        payloadType=int(number),
     )

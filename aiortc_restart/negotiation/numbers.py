@@ -45,28 +45,19 @@ class MediaNumbers:
         :param rejected: The mids of m-sections which say nothing.
         """
         other = self.copy()
-        other.learn(description, rejected)
-        return other
-
-    def learn(
-        self, description: SessionDescription, rejected: Container[str] = ()
-    ) -> None:
-        """
-        Take note of what a description, local or remote, says.
-
-        :param rejected: The mids of m-sections which say nothing.
-        """
+        codecs, extensions = other._codecs, other._extensions  # noqa: SLF001
         for media in description.media:
             if media.rtp.muxId in rejected:
                 continue
             for codec in media.rtp.codecs:
                 number = codec.payloadType
                 if number is not None and number in PAYLOAD_TYPES:
-                    self._codecs[number] = codec
+                    codecs[number] = codec
             for extension in media.rtp.headerExtensions:
                 # RFC 8285 section 4.3
                 if 0 < extension.id < 256:
-                    self._extensions[extension.id] = extension.uri
+                    extensions[extension.id] = extension.uri
+        return other
 
     def number_codecs(
         self,

@@ -49,8 +49,8 @@ class Operation:
         # asyncio keeps to itself who waits. A set that keeps a task from being garbage
         # does not wait for it.
         callbacks = [x for x, _ in self.owner._callbacks or ()]  # noqa: SLF001
-        waiting = any(not isinstance(_owner_of(x), set) for x in callbacks)
-        return TURNS if waiting else 1
+        owners = (getattr(x, "__self__", None) for x in callbacks)
+        return TURNS if any(not isinstance(x, set) for x in owners) else 1
 
     @property
     def is_whole(self) -> bool:
@@ -115,10 +115,6 @@ class PlainOperation:
             yield from asyncio.shield(self._turn).__await__()
 
 
-def _owner_of(callback: object) -> object:
-    return getattr(callback, "__self__", None)
-
-
 class OperationsChain:
     """
     The [[Operations]] slot: one step of the negotiation at a time, in the order of the
@@ -128,9 +124,15 @@ class OperationsChain:
     the reactions to a promise: the next step begins when the caller has seen it.
 
     :param emptied: Called when the caller of the last one has seen its end.
+    :param assert_open: Raises an exception if the connection is closed.
     """
 
-    def __init__(self, emptied: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        emptied: Callable[[], None],
+        assert_open: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._assert_open = assert_open
         self._emptied = emptied
         # Those which have ended, and whose callers may not have resumed.
         self._ending: set[Operation] = set()
@@ -177,7 +179,7 @@ class OperationsChain:
     async def operation(
         self,
         harmless: bool = False,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], object] | None = None,
         steady: bool = False,
     ) -> AsyncIterator[Operation]:
         """
@@ -195,17 +197,23 @@ class OperationsChain:
                        crowds, and those of an offer that is ignored are known by their
                        error, until the next description comes.
         """
+        # Also where other steps are before it: nothing opens a connection again.
+        self._assert_open()
         if self._is_part(harmless):
-            check()
+            if check is not None:
+                check()
             yield self._operations[0]
             return
-        self._settle_seen()
-        if all(x.steady and steady for x in self._operations):
+        if self._ending:
+            self._settle_seen()
+        if check is not None and all(x.steady and steady for x in self._operations):
             check()
         operation = Operation(self, steady)
         try:
             await self._take_turn(operation)
-            check()
+            self._assert_open()
+            if check is not None:
+                check()
             yield operation
         finally:
             self._end(operation)

@@ -21,10 +21,16 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from .. import _aiortc
 from .._aiortc import Endpoint
-from . import carriers, check, rejection
+from . import carriers, check
 from .agreement import Agreement, Data, Section, Terms
 from .present import Present, Transport
-from .readable import is_ended
+from .sections import (
+    LEGACY_DATA_PROFILE,
+    is_data,
+    is_ended,
+    is_media,
+    rejected_mids,
+)
 
 RECEIVING = ("recvonly", "sendrecv")
 
@@ -35,9 +41,9 @@ def local_offer(description: SessionDescription, present: Present) -> Agreement:
 
     :raises ValueError: if an m-section has no transceiver.
     """
-    rejected = rejection.rejected_mids(description)
+    rejected = rejected_mids(description)
     by_mid = {x.mid: x for x in (*present.now, *present.stable)}
-    agreed = present.stable.by_endpoint()
+    agreed = present.stable.by_endpoint
     chosen: set[Endpoint] = set()
     made: set[Endpoint] = set()
     sections = []
@@ -49,7 +55,7 @@ def local_offer(description: SessionDescription, present: Present) -> Agreement:
             sections.append(replace(known, described=False, rejected=True))
             continue
         endpoint = _offered_endpoint(media, present, known, chosen)
-        if endpoint is None and check.is_data(media):
+        if endpoint is None and is_data(media):
             endpoint = present.make_data(present.transport_for(media.kind))
             made.add(endpoint)
         if endpoint is None:
@@ -81,24 +87,23 @@ def local_answer(description: SessionDescription, present: Present) -> Agreement
     """
     Plan an answer of ours (RFC 9429 section 5.9).
     """
-    rejected = rejection.rejected_mids(description)
+    rejected = rejected_mids(description)
     sections = []
     roles: dict[Transport, str] = {}
     for media, known in zip(description.media, present.now, strict=True):
         if media.rtp.muxId in rejected or known.endpoint is None:
             sections.append(_reject(known))
             continue
-        section = replace(known, refused=False)
+        direction = known.current_direction
         if isinstance(known.endpoint, RTCRtpTransceiver):
             direction = and_direction(
                 media.direction or "sendrecv", known.offered_direction or "inactive"
             )
             if known.endpoint.stopped:
                 direction = "inactive"
-            section = replace(section, current_direction=direction)
         assert media.dtls is not None and known.transport is not None
         roles.setdefault(known.transport, media.dtls.role)
-        sections.append(section)
+        sections.append(replace(known, current_direction=direction, refused=False))
     terms = {
         dtls: carriers.agreed_terms(present, present.now, dtls)
         if dtls in present.associated
@@ -122,7 +127,7 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
     """
     is_offer = description.type == "offer"
     before = present.stable if is_offer else present.now
-    rejected = rejection.rejected_mids(description)
+    rejected = rejected_mids(description)
     all_known = [
         _known(present, before, index, media)
         for index, media in enumerate(description.media)
@@ -143,7 +148,7 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
                 section.kind,
             ):
                 section = _reject(agreed)
-        elif check.is_data(media):
+        elif is_data(media):
             section = _data_section(present, media, known, drafts)
         else:
             section = _media_section(present, description, media, known, chosen)
@@ -191,7 +196,7 @@ def _data_section(
     section = known
     if section is None or section.endpoint is None:
         endpoint: Endpoint | None = present.data
-        if endpoint is not None and endpoint in present.stable.by_endpoint():
+        if endpoint is not None and endpoint in present.stable.by_endpoint:
             # Its own section has been closed: this is another association.
             endpoint = None
         dtls = present.transport_of(endpoint) if endpoint is not None else None
@@ -201,18 +206,12 @@ def _data_section(
         data=Data(
             media.sctpCapabilities,
             check.data_port(media),
-            media.profile.upper() == check.LEGACY_DATA_PROFILE,
+            media.profile.upper() == LEGACY_DATA_PROFILE,
         ),
         described=True,
         refused=False,
         rejected=False,
     )
-
-
-def _directed(section: Section, direction: str, is_offer: bool) -> Section:
-    if is_offer:
-        return replace(section, offered_direction=direction)
-    return replace(section, current_direction=direction)
 
 
 def _fresh(
@@ -227,7 +226,7 @@ def _free_transceiver(
     """
     Return a transceiver without a section for one that the peer has added.
     """
-    agreed = present.stable.by_endpoint()
+    agreed = present.stable.by_endpoint
     if not present.associates_all and media.direction not in ("recvonly", "sendrecv"):
         return None
     return next(
@@ -312,7 +311,15 @@ def _media_section(
     endpoint = known.endpoint if known is not None else None
     if endpoint is None:
         endpoint = _free_transceiver(present, media, chosen)
-    common = _common_codecs(media, endpoint)
+    preferred: list[aiortc.RTCRtpCodecCapability] = []
+    if isinstance(endpoint, RTCRtpTransceiver):
+        preferred = _aiortc.preferred_codecs(endpoint)
+    available = CODECS.get(media.kind, [])
+    codecs_of = media.profile, media.rtp.codecs, [*preferred], [*available]
+    if known is not None and known.codecs and known.codecs_of == codecs_of:
+        common = known.codecs
+    else:
+        common = _common_codecs(media, preferred)
     if not common:
         if not is_offer:
             raise OperationError(
@@ -330,9 +337,11 @@ def _media_section(
         track = RemoteStreamTrack(
             kind=media.kind, id=description.webrtc_track_id(media)
         )
-    section = replace(
+    return replace(
         section,
         codecs=common,
+        codecs_of=codecs_of,
+        current_direction=section.current_direction if is_offer else direction,
         described=True,
         ended=is_ended(media),
         extensions=find_common_header_extensions(
@@ -340,27 +349,25 @@ def _media_section(
             [x for x in media.rtp.headerExtensions if x.id in check.EXTENSION_IDS],
         ),
         formats=list(media.fmt),
+        offered_direction=direction if is_offer else section.offered_direction,
         receiving=direction in RECEIVING,
         refused=False,
         rejected=False,
         track=track,
     )
-    return _directed(section, direction, is_offer)
 
 
 def _common_codecs(
-    media: MediaDescription, endpoint: Endpoint | None
+    media: MediaDescription, preferred: list[aiortc.RTCRtpCodecCapability]
 ) -> list[aiortc.RTCRtpCodecParameters]:
-    if not check.is_media(media):
+    if not is_media(media):
         return []
     common = find_common_codecs(CODECS[media.kind], media.rtp.codecs)
     # aiortc gives its own number to each codec that the peer has under a number outside
     # of 96 to 127, so that two may have the same: the first of them counts.
     by_number = {x.payloadType: x for x in reversed(common)}
     common = [x for x in common if by_number[x.payloadType] is x]
-    if isinstance(endpoint, RTCRtpTransceiver):
-        common = filter_preferred_codecs(common, _aiortc.preferred_codecs(endpoint))
-    return common
+    return filter_preferred_codecs(common, preferred)
 
 
 def _named(media: MediaDescription) -> Section:
@@ -386,8 +393,8 @@ def _offered_endpoint(
         known.endpoint if known is not None and known.kind == media.kind else None,
         present.offered.get(mid),
     ]
-    agreed = present.stable.by_endpoint()
-    if check.is_data(media):
+    agreed = present.stable.by_endpoint
+    if is_data(media):
         candidates.append(present.data)
     else:
         # One that was stopped gets a section only if it has been offered before.

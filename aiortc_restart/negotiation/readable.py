@@ -3,11 +3,12 @@ The lines of a description, sorted by what reads them: aiortc's parser reads tho
 it understands, in a syntax that it understands, and the others are read here.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiortc
+from aiortc.codecs import CODECS
 from aiortc.rtcpeerconnection import DISCARD_HOST
 from aiortc.sdp import (
     SSRC_INFO_ATTRS,
@@ -15,8 +16,9 @@ from aiortc.sdp import (
     candidate_from_sdp,
 )
 
-from . import check, formats
-from .candidates import is_address
+from . import formats
+from .places import is_address
+from .sections import DATA, mark_ended
 
 ADDRESS = re.compile(r"IN IP[46] ([^ ]+)$")
 "The end of a c= or an a=rtcp line."
@@ -28,22 +30,6 @@ AS_THEY_ARE = frozenset(
     """.split()
 )
 "The attributes of an m-section which aiortc's parser reads as they are."
-
-RTP_KINDS = ("audio", "video")
-"The kinds of m-sections whose formats are payload types."
-
-
-def is_ended(media: MediaDescription) -> bool:
-    """
-    Whether nothing will be sent in an m-section any more, though it stays: its
-    transceiver has been stopped, and it is the BUNDLE-tag. Our own descriptions say so
-    in a line which others ignore.
-    """
-    return "ended" in vars(media)
-
-
-def mark_ended(media: MediaDescription) -> None:
-    vars(media)["ended"] = True
 
 
 # The lines have passwords, which nothing is to log.
@@ -83,16 +69,6 @@ class Part:
     parameters: list[str] = field(default_factory=list)
     "The values of the a=fmtp lines."
 
-    @property
-    def is_usable(self) -> bool:
-        """
-        Whether media or data channels can use the m-section, if it is not rejected.
-        """
-        profile = self.profile.upper()
-        if self.kind == check.DATA:
-            return profile in check.DATA_PROFILES
-        return self.kind in RTP_KINDS and profile.endswith(check.RTP_PROFILES)
-
     def bare(self) -> list[str]:
         """
         Return no more for aiortc's parser than kind and mid.
@@ -107,42 +83,61 @@ class Part:
         """
         media.port, media.profile = self.port, self.profile
         media.fmt = [*self.formats]
-        if self.kind in RTP_KINDS:
+        if self.kind in CODECS:
             media.fmt = formats.payload_types(self.formats, used)
         if self.ended:
             mark_ended(media)
         media.ice_candidates = [x for x, _ in self.candidates]
         media.ice_candidates_complete = self.complete
         # RFC 3264 section 5.1
-        if self.kind != check.DATA and media.direction is None:
+        if self.kind != DATA and media.direction is None:
             media.direction = "sendrecv"
-        codecs = formats.usable(media.rtp.codecs)
-        codecs = formats.with_static(self.kind, media.fmt, codecs)
-        formats.complete(codecs, self.parameters, self.feedback)
-        media.rtp.codecs = [*codecs.values()]
-
-    def place_candidates(self) -> None:
-        """
-        Take note where the candidates are, or their end.
-        """
-        if self.candidates_place is None:
-            self.candidates_place = len(self.received)
+        media.rtp.codecs = formats.complete(
+            self.kind, media.fmt, media.rtp.codecs, self.parameters, self.feedback
+        )
 
     def read(self, line: str) -> None:
         """
         Read a line of an m-section.
         """
-        if line.startswith("a="):
-            name, _, value = line[2:].partition(":")
-            if name in AS_THEY_ARE:
-                self.readable.append(line)
-            elif name in READERS:
-                READERS[name](self, line, value)
-                return
-        elif line.startswith("c="):
-            line = _with_address(line)
-            self.readable.append(line)
-        self.received.append(line)
+        received: str | None = line
+        readable = None
+        name, _, value = line.removeprefix("a=").partition(":")
+        if line.startswith("c="):
+            received = readable = _with_address(line)
+        elif not line.startswith("a="):
+            pass
+        elif name in AS_THEY_ARE:
+            readable = line
+        elif name in ("candidate", "end-of-candidates"):
+            received = None
+            self._read_candidate(name, value)
+        elif name == "x-ended":
+            self.ended = True
+        elif name == "extmap":
+            # The URI may have attributes (RFC 8285 section 8).
+            readable = " ".join(line.split()[:2])
+        elif name == "fmtp":
+            self.parameters.append(value)
+        elif name == "mid":
+            self.mid = value
+            # aiortc's parser takes an empty mid for a missing one.
+            readable = line if value else "a=mid"
+        elif name == "rtcp":
+            received = readable = _with_address(line)
+        elif name == "rtcp-fb" and value:
+            self.feedback.append(value)
+        elif name == "sctpmap":
+            number, _, text = value.partition(" ")
+            readable = line if number.isdecimal() and text else None
+        elif name == "ssrc":
+            # An attribute of a source may have no value (RFC 5576 section 4.1).
+            attribute, colon, _ = value.partition(" ")[2].partition(":")
+            readable = line if colon and attribute in SSRC_INFO_ATTRS else None
+        if readable is not None:
+            self.readable.append(readable)
+        if received is not None:
+            self.received.append(received)
 
     def read_session(self, line: str) -> None:
         """
@@ -156,6 +151,21 @@ class Part:
             return
         self.readable.append(line)
         self.received.append(line)
+
+    def _read_candidate(self, name: str, value: str) -> None:
+        """
+        Read a candidate, or their end. A candidate without foundation, which browsers
+        take, gets one: foundations only say which candidates are alike. One that cannot
+        be read is dropped, as the others may do.
+        """
+        if self.candidates_place is None:
+            self.candidates_place = len(self.received)
+        if name == "end-of-candidates":
+            self.complete = True
+            return
+        text = f"0{value}" if value.startswith(" ") else value
+        with contextlib.suppress(AssertionError, IndexError, ValueError):
+            self.candidates.append((candidate_from_sdp(text), value))
 
 
 def split(sdp: str) -> tuple[Part, list[Part]]:
@@ -208,90 +218,3 @@ def _with_address(line: str) -> str:
     if match is None or is_address(match[1]):
         return line
     return f"{line[: match.start()]}IN IP4 {DISCARD_HOST}"
-
-
-def _read_address(part: Part, line: str, value: str) -> None:
-    line = _with_address(line)
-    part.readable.append(line)
-    part.received.append(line)
-
-
-def _read_candidate(part: Part, line: str, value: str) -> None:
-    """
-    Read a candidate. One without foundation, which browsers take, gets one: foundations
-    only say which candidates are alike. A candidate that cannot be read is dropped, as
-    the others may do.
-    """
-    try:
-        text = f"0{value}" if value.startswith(" ") else value
-        part.candidates.append((candidate_from_sdp(text), value))
-        part.place_candidates()
-    except (AssertionError, IndexError, ValueError):
-        pass
-
-
-def _read_end_of_candidates(part: Part, line: str, value: str) -> None:
-    part.complete = True
-    part.place_candidates()
-
-
-def _read_ended(part: Part, line: str, value: str) -> None:
-    part.ended = True
-    part.received.append(line)
-
-
-def _read_extension(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    # The URI may have attributes (RFC 8285 section 8).
-    words = value.split()
-    if len(words) > 2:
-        line = f"a=extmap:{words[0]} {words[1]}"
-    part.readable.append(line)
-
-
-def _read_feedback(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    if value:
-        part.feedback.append(value)
-
-
-def _read_mid(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    part.mid = value
-    # aiortc's parser takes an empty mid for a missing one.
-    part.readable.append(line if value else "a=mid")
-
-
-def _read_parameters(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    part.parameters.append(value)
-
-
-def _read_sctpmap(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    number, _, text = value.partition(" ")
-    if number.isdecimal() and text:
-        part.readable.append(line)
-
-
-def _read_source(part: Part, line: str, value: str) -> None:
-    part.received.append(line)
-    # An attribute of a source may have no value (RFC 5576 section 4.1).
-    name, colon, _ = value.partition(" ")[2].partition(":")
-    if colon and name in SSRC_INFO_ATTRS:
-        part.readable.append(line)
-
-
-READERS: dict[str, Callable[[Part, str, str], None]] = {
-    "candidate": _read_candidate,
-    "end-of-candidates": _read_end_of_candidates,
-    "x-ended": _read_ended,
-    "extmap": _read_extension,
-    "fmtp": _read_parameters,
-    "mid": _read_mid,
-    "rtcp": _read_address,
-    "rtcp-fb": _read_feedback,
-    "sctpmap": _read_sctpmap,
-    "ssrc": _read_source,
-}
-"What reads the other attributes of an m-section that say something to us."

@@ -36,14 +36,3 @@ OFFERING = ("stable", "have-local-offer")
 """
 The states in which an offer may be made (webrtc-pc #dom-rtcpeerconnection-createoffer).
 """
-
-
-def next_state(state: str, side: str, type: str) -> str | None:
-    """
-    Return the state that a description leads to, or `None` if it is not allowed.
-
-    :param state: The present state.
-    :param side: Whose description it is, `"local"` or `"remote"`.
-    :param type: `"offer"`, `"pranswer"`, `"answer"` or `"rollback"`.
-    """
-    return TRANSITIONS.get((state, side, type))

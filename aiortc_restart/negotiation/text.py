@@ -17,7 +17,8 @@ from aiortc.sdp import MediaDescription, SessionDescription, candidate_to_sdp
 
 from .._secrets import reason, showable
 from . import limits
-from .readable import Part, is_ended, split
+from .readable import Part, split
+from .sections import is_data, is_ended, is_media
 
 NO_ORIGIN = "- 0 0 IN IP4 0.0.0.0"
 "The o= line of a description that has none."
@@ -42,7 +43,7 @@ class ReceivedPart:
 
 class ParsedDescription(SessionDescription):
     """
-    A description that was made of text.
+    A description that was made of text, or that text is made of.
     """
 
     def __init__(self) -> None:
@@ -181,7 +182,10 @@ def _parsed(session: Part, sections: list[Part]) -> ParsedDescription:
     read (RFC 9429 section 5.10).
     """
     bundled = {*_bundled_mids(session)}
-    used = [x.is_usable and (x.port > 0 or x.mid in bundled) for x in sections]
+    used = [
+        (is_data(x) or is_media(x)) and (x.port > 0 or x.mid in bundled)
+        for x in sections
+    ]
     try:
         parsed = _parsed_by_aiortc([session.readable, *(x.readable for x in sections)])
     except Exception:

@@ -1,7 +1,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import aiortc
 import aiortc.rtcpeerconnection
@@ -19,10 +19,15 @@ from ..ice import (
     end_of_candidates,
     is_end_of_candidates,
 )
-from ..negotiation import bundle, candidates, rejection
+from ..negotiation import places
 from ..negotiation.agreement import Agreement
-from ..negotiation.descriptions import can_trickle, describe_transport
 from ..negotiation.held import HOLDING_TIME, HeldCandidates
+from ..negotiation.sections import (
+    bundled_mids,
+    can_trickle,
+    describe_transport,
+    rejected_mids,
+)
 from .transports import Transports, ice_of
 
 logger = logging.getLogger(__name__)
@@ -109,7 +114,7 @@ class Candidates:
             # Those which were held for it are on their way already.
             named = [
                 x
-                for x in candidates.named_candidates(media)
+                for x in places.named_candidates(media)
                 if getattr(x, "usernameFragment", None) is None
             ]
             if named:
@@ -132,15 +137,15 @@ class Candidates:
         self,
         username: str,
         candidate: aiortc.RTCIceCandidate,
-        descriptions: list[SessionDescription],
+        descriptions: Sequence[SessionDescription],
     ) -> None:
         """
         Keep a candidate for a description which may come yet.
 
         :raises OperationError: if none can.
         """
-        candidates.check_holdable(candidate, username)
-        mid = candidates.mid_of(candidate, descriptions)
+        places.check_holdable(candidate, username)
+        mid = places.mid_of(candidate, descriptions)
         if self._held_candidates.is_retired(username, mid):
             logger.debug(
                 "RTCPeerConnection() x candidate of the retired generation %s", username
@@ -165,8 +170,8 @@ class Candidates:
         for description in descriptions.local:
             pending = description is descriptions.pending_local
             by_mid = self.transports.by_mid(None if pending else self.agreed())
-            rejected = rejection.rejected_mids(description)
-            tag = bundle.bundled_mids(description)[:1]
+            rejected = rejected_mids(description)
+            tag = bundled_mids(description)[:1]
             for i, media in enumerate(description.media):
                 mid = media.rtp.muxId
                 # One that is complete may be that of a transport bundled away since.
@@ -202,22 +207,22 @@ class Candidates:
         if (
             candidate is not None
             and username is not None
-            and not candidates.belongs(candidate, username, descriptions)
+            and not places.belongs(candidate, username, descriptions)
         ):
             self._hold_candidate(username, candidate, descriptions)
             return []
         if candidate is not None:
-            candidates.check_size(candidate)
+            places.check_size(candidate)
         if not descriptions:
             return self._take_early_candidate(candidate)
-        if candidate is None or not candidates.is_named(candidate):
-            return self._record_ends(candidates.latest_places(descriptions))
+        if candidate is None or not places.is_named(candidate):
+            return self._record_ends(places.latest_places(descriptions))
 
-        index = candidates.section_of(candidate, descriptions[0])
+        index = places.section_of(candidate, descriptions[0])
         transport = self.transports.by_mid().get(descriptions[0].media[index].rtp.muxId)
         if transport is None or not self.transports.is_used(transport):
             return []
-        place = candidates.place_of(candidate, index, descriptions)
+        place = places.place_of(candidate, index, descriptions)
         if place.decides and not transport.knows(username):
             # A provisional answer replaces a generation which is described until the
             # answer.
@@ -235,21 +240,21 @@ class Candidates:
             return []
         if place.decides and not transport.expects(candidate):
             return [transport]
-        recorded = candidates.record(
+        recorded = places.record(
             place,
             dataclasses.replace(candidate, sdpMid=place.mid, sdpMLineIndex=index),
             MAX_REMOTE_CANDIDATES,
         )
         return [transport] if recorded and place.decides else []
 
-    def _record_ends(self, places: list[candidates.Place]) -> list[RTCIceTransport]:
+    def _record_ends(self, ended: list[places.Place]) -> list[RTCIceTransport]:
         """
         Say in the remote descriptions that candidates have ended, and return the
         transports that are to know.
         """
         transports = []
         by_mid = self.transports.by_mid()
-        for place in places:
+        for place in ended:
             transport = by_mid.get(place.mid)
             restarts = place.restarts or (transport and transport.restarted)
             # Who names no generation may have meant the one before the restart.
@@ -259,7 +264,7 @@ class Candidates:
                 if place.decides and transport and not self._ends_named:
                     transport.expect_no_candidates()
                 continue
-            candidates.record_end(place)
+            places.record_end(place)
             self._ends_named |= place.named
             if place.decides and transport:
                 transports.append(transport)
@@ -273,11 +278,11 @@ class Candidates:
         :param before: The current remote description until now.
         """
         descriptions = self._slots.descriptions.remote
-        old = candidates.generations([before] if before is not None else [])
-        self._held_candidates.retire(old - candidates.generations(descriptions))
+        old = places.generations([before] if before is not None else [])
+        self._held_candidates.retire(old - places.generations(descriptions))
         now = asyncio.get_running_loop().time()
         for candidate in self._held_candidates.release(
-            lambda x, username: candidates.belongs(x, username, descriptions), now
+            lambda x, username: places.belongs(x, username, descriptions), now
         ):
             try:
                 transports = self.record(candidate)

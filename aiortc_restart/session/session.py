@@ -14,18 +14,19 @@ from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
 from .._tasks import Tasks
 from ..ice import create_credentials
-from ..negotiation import (
-    bundle,
-    candidates,
-    check,
-    credentials,
-    describe,
-    plan,
-    rejection,
-)
+from ..negotiation import check, describe, plan
 from ..negotiation.agreement import Agreement
-from ..negotiation.descriptions import check_answer, describe_transport
+from ..negotiation.places import addresses, named_candidates
 from ..negotiation.present import Present
+from ..negotiation.sections import (
+    bundled_mids,
+    credentials,
+    credentials_differ,
+    describe_transport,
+    negotiated_mids,
+    rejected_mids,
+    set_bundled_mids,
+)
 from ..negotiation.signaling import OFFERED
 from ..negotiation.text import name_sections
 from .candidates import Candidates
@@ -95,7 +96,7 @@ class Session:
         self._slots = slots
         self._stable_again = stable_again
         self._states = states
-        states.described = lambda: {*self.agreement.transports()}
+        states.described = lambda: self.agreement.transports
         self._tasks = tasks
         self.transports: Transports
         self.candidates: Candidates
@@ -161,14 +162,14 @@ class Session:
         Make an answer to the peer's offer.
         """
         offer = self._slots.descriptions.pending_remote
-        bundled = bundle.bundled_mids(offer)
+        bundled = bundled_mids(offer)
         offered = self.offered or self.agreement
         live = {x.mid for x in offered if x.described}
         tag = needed_tag([x for x in bundled if x in live], offered)
         answer = describe.answer(self.describer, offered, tag)
         # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
-        mids = {*bundle.bundled_mids(answer)}
-        bundle.set_bundled_mids(answer, [x for x in bundled if x in mids])
+        mids = {*bundled_mids(answer)}
+        set_bundled_mids(answer, [x for x in bundled if x in mids])
         return answer
 
     def keeps_nothing(self, offer: SessionDescription) -> bool:
@@ -176,7 +177,7 @@ class Session:
         Whether an offer rejects all that is agreed: then what is new in it has
         credentials of its own.
         """
-        rejected = rejection.rejected_mids(offer)
+        rejected = rejected_mids(offer)
         live = {x.rtp.muxId for x in offer.media} - rejected
         agreed = {x.mid for x in self.agreed if x.described and not x.rejected}
         return bool(live) and bool(agreed) and agreed.isdisjoint(live)
@@ -191,7 +192,7 @@ class Session:
         data = self._slots.data
         if data is None and data_first:
             data = self._spare()
-        described = self.agreement.by_endpoint()
+        described = self.agreement.by_endpoint
         waiting: list[Endpoint] = [
             x for x in self._slots.transceivers if x not in described and not x.stopped
         ]
@@ -223,7 +224,8 @@ class Session:
             offer = descriptions.pending_remote
             if side == "remote":
                 offer = descriptions.pending_local
-            rejection.name_sections(description, offer)
+            if offer is not None:
+                name_sections(description, [x.rtp.muxId for x in offer.media])
         check.check_description(description)
         if offer is not None:
             check.check_sections_of_answer(description, offer)
@@ -281,13 +283,14 @@ class Session:
                 self._propose_local(description, sources)
             else:
                 self._propose_remote(description, sources)
-            self._slots.descriptions = descriptions.with_description(side, description)
-            self._slots.signaling_state = state
+            self._slots.show_descriptions(
+                descriptions.with_description(side, description), state
+            )
             self._created = {}
             if description.type == "offer":
                 self.offered = agreement
                 if side == "local":
-                    self._offered |= self.added & agreement.by_endpoint().keys()
+                    self._offered |= self.added & agreement.by_endpoint.keys()
             self.described |= side == "local"
         if description.type != "offer":
             for transport in self.transports:
@@ -319,8 +322,7 @@ class Session:
         self._created = {}
         with self._states.quiet(later=not tells_gathering):
             self._exchange(stable.agreement)
-            self._slots.signaling_state = state
-            self._slots.descriptions = stable.descriptions
+            self._slots.show_descriptions(stable.descriptions, state)
             self._withdraw()
         for waiting in self.offers:
             waiting.rolled_back = True
@@ -340,16 +342,14 @@ class Session:
         What has been bundled by negotiation, the BUNDLE-tag first.
         """
         descriptions = self._slots.descriptions
-        return bundle.negotiated_mids(
-            descriptions.current_local, descriptions.current_remote
-        )
+        return negotiated_mids(descriptions.current_local, descriptions.current_remote)
 
     def _tag_for(self, waiting: Sequence[Endpoint]) -> str | None:
         """
         Return the BUNDLE-tag if something that gets an m-section has its transport:
         browsers would begin another one if the tag were rejected.
         """
-        bundled, sections = self._bundled, self.agreed.by_mid()
+        bundled, sections = self._bundled, self.agreed.by_mid
         if bundled and bundled[0] in sections:
             transport = sections[bundled[0]].transport
             if any(_aiortc.dtls_of(x) is transport for x in waiting):
@@ -361,13 +361,13 @@ class Session:
         Whether something new shares the transport of a bundle which in aiortc has one
         of its own for a moment.
         """
-        policy = self._slots.configuration.bundlePolicy
+        policy = self.transports.configuration.bundlePolicy
         kinds = {x.kind for x in before}
         if policy == RTCBundlePolicy.MAX_BUNDLE:
             return False
         return any(
             x.endpoint in self.agreement.made
-            and x.transport in before.negotiated()
+            and x.transport in before.negotiated
             and x.mid not in before.mids
             and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
             for x in self.agreement
@@ -392,16 +392,16 @@ class Session:
                 transport = ice_of(replaced.get(dtls, dtls))
             if side == "remote":
                 if transport.remote_parameters is not None:
-                    check_answer(
+                    check.check_answer(
                         media, transport.remote_parameters, transport.restarting
                     )
             elif transport.restarting:
-                if not credentials.differ(media.ice, transport.local_parameters):
+                if not credentials_differ(media.ice, transport.local_parameters):
                     raise ValueError(
                         "The answer does not restart ICE, as the offer did: media "
                         f'section "{media.rtp.muxId}" has the old ICE credentials'
                     )
-            elif credentials.differ(
+            elif credentials_differ(
                 media.ice, transport.iceGatherer.getLocalParameters()
             ):
                 raise ValueError(
@@ -420,9 +420,9 @@ class Session:
         Have another agreement in the place of the present one.
         """
         before, self.agreement = self.agreement, agreement
-        if self.spare_data in agreement.by_endpoint():
+        if self.spare_data in agreement.by_endpoint:
             self.spare_data = None
-        sections = agreement.by_endpoint()
+        sections = agreement.by_endpoint
         dropped = {x for x in before.made if x not in sections and x not in self.own}
         for endpoint, section in sections.items():
             if section.transport is not None:
@@ -441,7 +441,7 @@ class Session:
         self._end_rejected()
         self.offers = []
         local = self._slots.descriptions.current_local
-        if not self.credentials_to_replace & credentials.credentials([local]):
+        if not self.credentials_to_replace & credentials([local]):
             self.credentials_to_replace = set()
         self.stop_unused()
         self._slots.end_disconnected()
@@ -471,7 +471,7 @@ class Session:
         self._renew_origins()
         self._slots.show(self.agreement, ended, self.transports.origins)
         self.transports.use(self.agreement)
-        if not self.agreement.negotiated():
+        if not self.agreement.negotiated:
             # What comes next is no part of what has been rejected.
             fresh = create_credentials()
             for transport in self.transports:
@@ -495,7 +495,7 @@ class Session:
             associated={x for x in self.transports.made if x.state != "new"},
             offered=self._created,
             provisional=provisional,
-            shares_by_kind=self._slots.configuration.bundlePolicy
+            shares_by_kind=self.transports.configuration.bundlePolicy
             != RTCBundlePolicy.MAX_COMPAT,
             make_data=self._slots.make_data,
             make_transceiver=self._slots.make_transceiver,
@@ -503,7 +503,7 @@ class Session:
             transport_for=self._slots.transport_for,
             transport_of=lambda x: self.transports.origins.get(x, _aiortc.dtls_of(x)),
             tag=next(iter(self._bundled), None),
-            tag_addresses=candidates.addresses(
+            tag_addresses=addresses(
                 self._slots.descriptions.current_remote, self._bundled[:1]
             ),
         )
@@ -513,10 +513,10 @@ class Session:
         description: SessionDescription,
         sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
     ) -> None:
-        bundled = {*bundle.bundled_mids(description)}
+        bundled = {*bundled_mids(description)}
         # Of a bundle the tag decides, also where it is only offered.
         tag = next((x for x in sources.values() if x.rtp.muxId in bundled), None)
-        by_mid = self.agreement.by_mid()
+        by_mid = self.agreement.by_mid
         for media in description.media:
             section = by_mid[media.rtp.muxId]
             if section.transport is None or section.rejected:
@@ -543,7 +543,7 @@ class Session:
                 # The offer before may have described it.
                 ice_of(dtls).withdraw()
         fresh, shown = create_credentials(), None
-        used = credentials.credentials(self._slots.descriptions.local)
+        used = credentials(self._slots.descriptions.local)
         # Those which are new get the same credentials as the others.
         for dtls in sorted(sources, key=lambda x: not ice_of(x).agreed):
             transport, media = ice_of(dtls), sources[dtls]
@@ -554,12 +554,11 @@ class Session:
             elif not transport.agreed:
                 own = transport.local_parameters
                 # Those of a transport which has gone are no new ones.
-                local = shown or (
-                    fresh if credentials.credential_pair(own) in used else own
-                )
+                is_used = (own.usernameFragment, own.password) in used
+                local = shown or (fresh if is_used else own)
             transport.propose(local=local if is_offer else None, remote=media.ice)
             shown = transport.iceGatherer.getLocalParameters()
-            named = candidates.named_candidates(media)
+            named = named_candidates(media)
             transport.take_candidates(
                 [x for x in media.ice_candidates if x not in named],
                 media.ice_candidates_complete and not named,
@@ -580,7 +579,7 @@ class Session:
         if not is_offer:
             transport.take_restart(previous)
             transport.decide_role(self.agreement.terms[dtls].controlling)
-        elif not credentials.differ(media.ice, previous.remote_parameters):
+        elif not credentials_differ(media.ice, previous.remote_parameters):
             # The peer has other sockets under the credentials that it had.
             return previous.local_parameters
         return None
@@ -597,9 +596,9 @@ class Session:
         Give what has no section another transport, if its own has lost all sections: it
         belongs to what the peer has had there.
         """
-        used = {*self.agreement.transports()}
+        used = {*self.agreement.transports}
         origins, renewed = self.transports.origins, {}
-        described = self.agreement.by_endpoint()
+        described = self.agreement.by_endpoint
         for endpoint in self._slots.endpoints():
             dtls = origins.get(endpoint, _aiortc.dtls_of(endpoint))
             if endpoint not in described and dtls not in used and ice_of(dtls).agreed:
@@ -614,7 +613,7 @@ class Session:
         kept = {*self._slots.dtls_transports}
         origins = self.transports.origins
         endpoints = {*self._slots.endpoints()}
-        described = self.agreement.by_endpoint()
+        described = self.agreement.by_endpoint
         for endpoint in list(origins):
             if endpoint not in endpoints or (
                 self.stable is None and endpoint in described
@@ -627,7 +626,7 @@ class Session:
         if self.spare_data is not None:
             kept.add(self.spare_data.transport)
         if self.stable is not None:
-            kept |= {*self.stable.agreement.transports()}
+            kept |= {*self.stable.agreement.transports}
         self.transports.stop_unused(kept)
 
     def _tell_tracks(self, before: Agreement, agreement: Agreement) -> None:
@@ -648,7 +647,7 @@ class Session:
         """
         Have the transports forget the descriptions which have been rolled back.
         """
-        negotiated = [ice_of(x) for x in self.agreement.negotiated()]
+        negotiated = [ice_of(x) for x in self.agreement.negotiated]
         shared = create_credentials()
         if negotiated:
             shared = negotiated[0].local_parameters
@@ -663,7 +662,7 @@ def needed_tag(mids: Sequence[str], agreement: Agreement) -> str | None:
 
     :param mids: What is bundled, the tag first.
     """
-    sections = agreement.by_mid()
+    sections = agreement.by_mid
     others = (sections[x].endpoint for x in mids[1:] if x in sections)
     if any(
         x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
@@ -682,9 +681,9 @@ def describing(
     none (libwebrtc).
     """
     by_mid = {x.rtp.muxId: x for x in description.media}
-    sections = agreement.by_mid()
+    sections = agreement.by_mid
     sources: dict[aiortc.RTCDtlsTransport, MediaDescription] = {}
-    for mid in dict.fromkeys((*bundle.bundled_mids(description), *by_mid)):
+    for mid in dict.fromkeys((*bundled_mids(description), *by_mid)):
         section = sections.get(mid)
         if section is not None and section.transport is not None:
             if not (section.rejected or section.refused):

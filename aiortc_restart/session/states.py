@@ -57,11 +57,10 @@ class States:
         """
         if self._quiet:
             return lambda: None
-        transports = self._counting()
-        ice, dtls = (
-            {x.transport.state for x in transports},
-            {x.state for x in transports},
-        )
+        # What no description has does not matter to those which are described.
+        transports = self.described() or self._slots.dtls_transports
+        ice = {x.transport.state for x in transports}
+        dtls = {x.state for x in transports}
         states = ice_connection_state(ice), connection_state(ice, dtls)
         if self._slots.closed:
             states = "closed", "closed"
@@ -80,8 +79,8 @@ class States:
             yield
         finally:
             self._quiet = False
-        if not later and not (gathers and self._gathering() == "complete"):
-            self.update_gathering()
+        if not later:
+            self.update_gathering(gathers)
         self.derive()()
 
     def show_new(self) -> None:
@@ -89,19 +88,13 @@ class States:
         Show for a moment that a transport was new which something had until it was
         bundled: aiortc's states show it.
         """
-        transports = self._counting()
-        self._set_gathering(
-            ice_gathering_state(
-                {x.transport.iceGatherer.state for x in transports} | {"new"}
-            )
-        )
+        transports = self.described() or self._slots.dtls_transports
+        gatherers = {x.transport.iceGatherer.state for x in transports}
+        self._show_gathering(ice_gathering_state(gatherers | {"new"}))
         ice = {x.transport.state for x in transports} | {"new"}
         dtls = {x.state for x in transports} | {"new"}
-        self._tell(
-            self._slots.set_states(
-                ice_connection_state(ice), connection_state(ice, dtls)
-            )
-        )
+        states = ice_connection_state(ice), connection_state(ice, dtls)
+        self._tell(self._slots.set_states(*states))
 
     def update(self) -> None:
         """
@@ -110,42 +103,24 @@ class States:
         self.update_gathering()
         self.derive()()
 
-    def update_gathering(self) -> None:
-        if not self._quiet:
-            self._set_gathering(self._gathering())
+    def update_gathering(self, gathers: bool = False) -> None:
+        """
+        Compute the gathering state, and tell of it.
+
+        :param gathers: Whether gathering begins next, so that none is complete yet.
+        """
+        if self._quiet:
+            return
+        transports = self.described() or self._slots.dtls_transports
+        gatherers = {x.transport.iceGatherer.state for x in transports}
+        state = ice_gathering_state(gatherers)
+        if not (gathers and state == "complete"):
+            self._show_gathering(state)
 
     def _close_if_over(self) -> None:
         self._closed_timer = None
-        if self._is_over():
+        if {x.state for x in self._slots.dtls_transports} == {"closed"}:
             self._slots.close_later()
-
-    def _is_over(self) -> bool:
-        """
-        Whether the peer has closed the connection.
-        """
-        states = {x.state for x in self._slots.dtls_transports}
-        return states == {"closed"} and not self._slots.closed
-
-    def _counting(self) -> Set[aiortc.RTCDtlsTransport]:
-        """
-        Return the transports whose states count: what no description has does not
-        matter to those which are described.
-        """
-        return self.described() or self._slots.dtls_transports
-
-    def _gathering(self) -> str:
-        return ice_gathering_state(
-            {x.transport.iceGatherer.state for x in self._counting()}
-        )
-
-    def _set_gathering(self, state: str) -> None:
-        before = self._slots.gathering_state
-        if state == before:
-            return
-        self._slots.gathering_state = state
-        self._slots.emit("icegatheringstatechange")
-        if (before, state) == ("gathering", "complete") and not self._slots.closed:
-            self._slots.emit("icecandidate", None)
 
     def _set_failed_timer(self) -> None:
         if self._failed_timer is not None:
@@ -156,39 +131,47 @@ class States:
                 self._failed_time + self._failed_timeout, self._slots.close_later
             )
 
+    def _show_gathering(self, state: str) -> None:
+        before = self._slots.gathering_state
+        if state == before:
+            return
+        self._slots.show_gathering_state(state)
+        self._slots.emit("icegatheringstatechange")
+        if (before, state) == ("gathering", "complete") and not self._slots.closed:
+            self._slots.emit("icecandidate", None)
+
     def _tell(self, events: list[str]) -> None:
         for event in events:
             self._slots.emit(event)
-        self._update_failed_timer()
+        self._watch()
         self._settled()
-        over = self._is_over()
+
+    def _watch(self) -> None:
+        """
+        Close the connection some time after its path was lost, as nothing else does if
+        the peer is gone, or when the peer has closed it.
+        """
+        transports = self._slots.dtls_transports
+        states = {x.state for x in transports}
+        # Another peer may have come in the place of the one that it was up with.
+        self._has_been_up |= "connected" in states
+        failed = self._has_been_up and "failed" in {
+            x.transport.state for x in transports
+        }
+        if failed != (self._failed_time is not None):
+            self._failed_time = asyncio.get_running_loop().time() if failed else None
+            self._set_failed_timer()
+        over = states == {"closed"} and not self._slots.closed
         if self._closed_timer is not None and not over:
             self._closed_timer.cancel()
             self._closed_timer = None
-        if over:
+        if over and self._slots.signaling_state not in OFFERED:
+            self._slots.close_later()
+        elif over and self._closed_timer is None:
             # An answer which is on its way may reject what the transport was for.
-            if self._slots.signaling_state not in OFFERED:
-                self._slots.close_later()
-            elif self._closed_timer is None:
-                self._closed_timer = asyncio.get_running_loop().call_later(
-                    CLOSED_PATIENCE, self._close_if_over
-                )
-
-    def _update_failed_timer(self) -> None:
-        """
-        Close the connection some time after its path was lost: nothing else does, if
-        the peer is gone.
-        """
-        transports: set[aiortc.RTCDtlsTransport] = self._slots.dtls_transports
-        # Another peer may have come in the place of the one that it was up with.
-        self._has_been_up |= any(x.state == "connected" for x in transports)
-        failed = self._has_been_up and any(
-            x.transport.state == "failed" for x in transports
-        )
-        if failed == (self._failed_time is not None):
-            return
-        self._failed_time = asyncio.get_running_loop().time() if failed else None
-        self._set_failed_timer()
+            self._closed_timer = asyncio.get_running_loop().call_later(
+                CLOSED_PATIENCE, self._close_if_over
+            )
 
 
 def connection_state(ice: Set[str], dtls: Set[str]) -> str:

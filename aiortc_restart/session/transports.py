@@ -84,7 +84,8 @@ class Transports:
         """
         Use another configuration from now on (webrtc-pc #set-the-configuration).
         """
-        self.configuration = self._slots.configuration = configuration
+        self.configuration = configuration
+        self._slots.configure(configuration)
         # Those, too, which are out of use for now.
         for dtls in self.made:
             ice_of(dtls).configure(
@@ -217,8 +218,8 @@ class Transports:
         """
         if self._slots.closed:
             return
-        sections = agreement.by_endpoint()
-        used = dict.fromkeys(agreement.transports())
+        sections = agreement.by_endpoint
+        used = dict.fromkeys(agreement.transports)
         for endpoint in self._slots.endpoints():
             if endpoint not in sections:
                 used[_aiortc.dtls_of(endpoint)] = None

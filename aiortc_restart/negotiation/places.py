@@ -7,7 +7,8 @@ import aiortc
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_to_sdp
 
-from . import bundle, credentials
+from . import check
+from .sections import bundled_mids
 
 MAX_SIZE = 1024
 "How many characters the parts of a candidate may have."
@@ -101,7 +102,7 @@ def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
 
     :raises OperationError: if that is none, or the candidate is no candidate's size.
     """
-    if not credentials.is_username(username) or size(candidate) > MAX_SIZE:
+    if not check.is_username(username) or size(candidate) > MAX_SIZE:
         raise OperationError(
             f'Cannot add a candidate of ICE generation "{username[:256]}": there can '
             "be no such generation, or no such candidate"
@@ -260,7 +261,7 @@ def _bundle_tag(description: SessionDescription, mid: str) -> str:
     """
     Return the BUNDLE-tag of an m-section, which is its own one if it is not bundled.
     """
-    bundled = bundle.bundled_mids(description)
+    bundled = bundled_mids(description)
     if mid not in bundled:
         return mid
     mids = {x.rtp.muxId for x in description.media}
