@@ -100,10 +100,14 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         self._answering: Operation | None = None
         self._origin = SessionOrigin()
         self._session = Session(
-            self._slots, self._states, self._tasks, stable_again=self._needed.reset
+            self._slots,
+            self._states,
+            self._tasks,
+            self._transports,
+            self._candidates,
+            stable_again=self._needed.reset,
         )
-        self._session.transports = self._candidates.transports = self._transports
-        self._session.candidates = self._candidates
+        self._candidates.transports = self._transports
         self._transports.released = self._session.stop_unused
         # The offer and the answer which have been created last, by type, until the next
         # description is set or rolled back.

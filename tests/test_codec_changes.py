@@ -3,14 +3,18 @@ What is negotiated in a call reaches the senders and receivers which run.
 """
 
 import asyncio
+import re
+from collections.abc import Callable
 
 import pytest
-from aiortc import MediaStreamTrack, VideoStreamTrack
+from aiortc import MediaStreamTrack, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 
 from aiortc_restart import RTCPeerConnection, RTCRtpSender
 
-from .calls import peers, sections
+from .calls import SETTLING, answered, offered, peers, sections, switched
+from .media import Silence
 from .network import Network
 from .utils import negotiate, until
 
@@ -80,3 +84,42 @@ async def test_codec_changes(network: Network, offerer: int) -> None:
             assert types == [{codec.payloadType}, {codec.payloadType}]
         for task in tasks:
             task.cancel()
+
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "nothing": lambda sdp: sdp,
+    "extensions": lambda sdp: re.sub("a=extmap:.*\r\n", "", sdp),
+    "sources": lambda sdp: re.sub(r"a=ssrc:\d+", "a=ssrc:1234", sdp),
+    "codecs": lambda sdp: re.sub("a=rtcp-fb:.*\r\n", "", sdp),
+    "direction": lambda sdp: sdp.replace("a=sendrecv", "a=sendonly"),
+}
+"How an answer is changed."
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_told_of_what_changes(network: Network, change: str) -> None:
+    """
+    Senders and receivers are told of what has changed, and only then: most restarts
+    change nothing for them.
+    """
+    told = []
+    async with peers(network) as (pc, answerer):
+        pc.addTrack(Silence("video"))
+        answerer.addTrack(Silence("video"))
+        await negotiate(pc, answerer)
+        await switched(pc, answerer)
+        (transceiver,) = pc.getTransceivers()
+        receive = transceiver.receiver.receive
+
+        async def note(parameters: RTCRtpReceiveParameters) -> None:
+            told.append(parameters)
+            await receive(parameters)
+
+        transceiver.receiver.receive = note  # type: ignore[method-assign]
+        offer = await offered(pc, iceRestart=True)
+        answer = await answered(answerer, offer)
+        changed = RTCSessionDescription(CHANGES[change](answer.sdp), answer.type)
+        await pc.setRemoteDescription(changed)
+        await switched(pc, answerer)
+        await asyncio.sleep(SETTLING)
+    assert len(told) == (change != "nothing")

@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiortc
 import pytest
 from aiortc import RTCSessionDescription
+from aiortc.codecs import CODECS
 from aiortc.exceptions import OperationError
 from aiortc.sdp import SessionDescription
 
@@ -219,6 +220,36 @@ def test_first_offer() -> None:
         assert present.now is present.stable is world.agreement
         assert (world.agreement.sections, world.agreement.mids) == ((), frozenset())
         assert world.transceivers == []
+
+
+def test_codecs_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Codecs stay what they are as long as what they follow from does: what the peer says,
+    what the application prefers, and what there is.
+    """
+    both = section("audio", 0, formats=[OPUS, "0 PCMU/8000"])
+    world = World()
+    (before,) = world.agree(both)
+    (same,) = plan.remote(offer(both), world.present())
+    assert same.codecs is before.codecs
+    assert [x.name for x in same.codecs] == ["opus", "PCMU"]
+
+    (fewer,) = plan.remote(offer(AUDIO), world.present())
+    assert [x.name for x in fewer.codecs] == ["opus"]
+    other = plan.remote(offer(both.replace("UDP/TLS/RTP/SAVPF", "X")), world.present())
+    assert other.sections[0].refused
+    with monkeypatch.context() as patch:
+        patch.setitem(CODECS, "audio", [x for x in CODECS["audio"] if x.name != "opus"])
+        (less,) = plan.remote(offer(both), world.present())
+    assert [x.name for x in less.codecs] == ["PCMU"]
+    (transceiver,) = world.transceivers
+    capabilities = aiortc.RTCRtpSender.getCapabilities("audio")
+    assert capabilities is not None
+    transceiver.setCodecPreferences(
+        [x for x in capabilities.codecs if x.name == "PCMU"]
+    )
+    (preferred,) = plan.remote(offer(both), world.present())
+    assert [x.name for x in preferred.codecs] == ["PCMU"]
 
 
 def test_transceivers_of_before() -> None:

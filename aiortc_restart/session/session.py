@@ -1,14 +1,13 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiortc
 from aiortc import (
     RTCBundlePolicy,
-    RTCDtlsParameters,
     RTCRtpTransceiver,
     RTCSctpTransport,
 )
-from aiortc.sdp import MediaDescription, SessionDescription
+from aiortc.sdp import SessionDescription
 
 from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
@@ -16,13 +15,11 @@ from .._tasks import Tasks
 from ..ice import create_credentials
 from ..negotiation import check, describe, plan
 from ..negotiation.agreement import Agreement
-from ..negotiation.places import addresses, named_candidates
+from ..negotiation.places import addresses
 from ..negotiation.present import Present
 from ..negotiation.sections import (
     bundled_mids,
     credentials,
-    credentials_differ,
-    describe_transport,
     negotiated_mids,
     rejected_mids,
     set_bundled_mids,
@@ -30,6 +27,7 @@ from ..negotiation.sections import (
 from ..negotiation.signaling import OFFERED
 from ..negotiation.text import name_sections
 from .candidates import Candidates
+from .proposals import Proposals, describing
 from .states import States
 from .transports import Transports, ice_of
 
@@ -67,6 +65,8 @@ class Session:
         slots: Slots,
         states: States,
         tasks: Tasks,
+        transports: Transports,
+        candidates: Candidates,
         stable_again: Callable[[], None],
     ) -> None:
         self.added: set[Endpoint] = set()
@@ -98,8 +98,9 @@ class Session:
         self._states = states
         states.described = lambda: self.agreement.transports
         self._tasks = tasks
-        self.transports: Transports
-        self.candidates: Candidates
+        self.transports = transports
+        self._candidates = candidates
+        self._proposals = Proposals(slots, transports)
 
     @property
     def agreed(self) -> Agreement:
@@ -248,7 +249,9 @@ class Session:
             agreement = plan.local_answer(description, present)
         if not is_offer:
             replaced = agreement.replaced if side == "remote" else {}
-            self._check_restart(side, describing(description, agreement), replaced)
+            self._proposals.check_restart(
+                side, describing(description, agreement), replaced
+            )
         return agreement
 
     # A plan takes effect
@@ -278,11 +281,11 @@ class Session:
         with self._states.quiet(gathers=local, later=later):
             self._exchange(agreement)
             sources = describing(description, agreement)
-            self._decide_roles(agreement)
+            self._proposals.decide_roles(agreement)
             if side == "local":
-                self._propose_local(description, sources)
+                self._proposals.propose_local(description, agreement, sources)
             else:
-                self._propose_remote(description, sources)
+                self._proposals.propose_remote(description, agreement, sources)
             self._slots.show_descriptions(
                 descriptions.with_description(side, description), state
             )
@@ -301,13 +304,13 @@ class Session:
         self.stop_unused()
         if state == "stable":
             self._finish()
-        self.candidates.release(descriptions.current_remote)
+        self._candidates.release(descriptions.current_remote)
         if changed:
             self._slots.emit("signalingstatechange")
         self._tell_tracks(before, agreement)
         self.transports.start()
         if side == "remote":
-            self.candidates.complete(description, sources)
+            self._candidates.complete(description, sources)
 
     def roll_back(self, state: str, tells_gathering: bool = False) -> None:
         """
@@ -323,7 +326,7 @@ class Session:
         with self._states.quiet(later=not tells_gathering):
             self._exchange(stable.agreement)
             self._slots.show_descriptions(stable.descriptions, state)
-            self._withdraw()
+            self._proposals.withdraw(stable.agreement)
         for waiting in self.offers:
             waiting.rolled_back = True
         self.offers = []
@@ -372,48 +375,6 @@ class Session:
             and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
             for x in self.agreement
         )
-
-    def _check_restart(
-        self,
-        side: str,
-        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
-        replaced: Mapping[aiortc.RTCDtlsTransport, aiortc.RTCDtlsTransport],
-    ) -> None:
-        """
-        Check that an answer restarts ICE if, and only if, the offer did (RFC 9429
-        section 5.10, RFC 8839 section 4.4.2.1).
-
-        :raises ValueError: if it does not.
-        """
-        for dtls, media in sources.items():
-            transport = ice_of(dtls)
-            if transport.remote_parameters is None:
-                # What comes in the place of another one is a restart of that.
-                transport = ice_of(replaced.get(dtls, dtls))
-            if side == "remote":
-                if transport.remote_parameters is not None:
-                    check.check_answer(
-                        media, transport.remote_parameters, transport.restarting
-                    )
-            elif transport.restarting:
-                if not credentials_differ(media.ice, transport.local_parameters):
-                    raise ValueError(
-                        "The answer does not restart ICE, as the offer did: media "
-                        f'section "{media.rtp.muxId}" has the old ICE credentials'
-                    )
-            elif credentials_differ(
-                media.ice, transport.iceGatherer.getLocalParameters()
-            ):
-                raise ValueError(
-                    "Cannot change the ICE credentials of media section "
-                    f'"{media.rtp.muxId}" in an answer to an offer which does not '
-                    "restart ICE"
-                )
-
-    def _decide_roles(self, agreement: Agreement) -> None:
-        for dtls in self._slots.dtls_transports:
-            terms = agreement.terms.get(dtls)
-            ice_of(dtls).decide_role(terms.controlling if terms is not None else None)
 
     def _exchange(self, agreement: Agreement) -> None:
         """
@@ -508,82 +469,6 @@ class Session:
             ),
         )
 
-    def _propose_local(
-        self,
-        description: SessionDescription,
-        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
-    ) -> None:
-        bundled = {*bundled_mids(description)}
-        # Of a bundle the tag decides, also where it is only offered.
-        tag = next((x for x in sources.values() if x.rtp.muxId in bundled), None)
-        by_mid = self.agreement.by_mid
-        for media in description.media:
-            section = by_mid[media.rtp.muxId]
-            if section.transport is None or section.rejected:
-                continue
-            if media.rtp.muxId in bundled and tag is not None:
-                media.ice = tag.ice
-            if media.ice is None or media.dtls is None:
-                continue
-            if sources.get(section.transport) is media:
-                ice_of(section.transport).propose(local=media.ice)
-            role = media.dtls.role
-            found = self.transports.describe_generation(section.transport, media.ice)
-            describe_transport(media, media.ice, list(found.candidates), found.complete)
-            media.dtls = RTCDtlsParameters(found.fingerprints, role)
-
-    def _propose_remote(
-        self,
-        description: SessionDescription,
-        sources: dict[aiortc.RTCDtlsTransport, MediaDescription],
-    ) -> None:
-        is_offer = description.type == "offer"
-        if is_offer:
-            for dtls in self._slots.dtls_transports - {*sources}:
-                # The offer before may have described it.
-                ice_of(dtls).withdraw()
-        fresh, shown = create_credentials(), None
-        used = credentials(self._slots.descriptions.local)
-        # Those which are new get the same credentials as the others.
-        for dtls in sorted(sources, key=lambda x: not ice_of(x).agreed):
-            transport, media = ice_of(dtls), sources[dtls]
-            local = fresh
-            old = self.agreement.replaced.get(dtls)
-            if old is not None:
-                local = self._propose_in_place(dtls, old, media, is_offer) or fresh
-            elif not transport.agreed:
-                own = transport.local_parameters
-                # Those of a transport which has gone are no new ones.
-                is_used = (own.usernameFragment, own.password) in used
-                local = shown or (fresh if is_used else own)
-            transport.propose(local=local if is_offer else None, remote=media.ice)
-            shown = transport.iceGatherer.getLocalParameters()
-            named = named_candidates(media)
-            transport.take_candidates(
-                [x for x in media.ice_candidates if x not in named],
-                media.ice_candidates_complete and not named,
-            )
-
-    def _propose_in_place(
-        self,
-        dtls: aiortc.RTCDtlsTransport,
-        old: aiortc.RTCDtlsTransport,
-        media: MediaDescription,
-        is_offer: bool,
-    ) -> aiortc.RTCIceParameters | None:
-        """
-        Prepare the transport that comes in the place of another one, and return our
-        credentials, unless they are to be new.
-        """
-        transport, previous = ice_of(dtls), ice_of(old)
-        if not is_offer:
-            transport.take_restart(previous)
-            transport.decide_role(self.agreement.terms[dtls].controlling)
-        elif not credentials_differ(media.ice, previous.remote_parameters):
-            # The peer has other sockets under the credentials that it had.
-            return previous.local_parameters
-        return None
-
     def _spare(self) -> aiortc.RTCSctpTransport:
         if self.spare_data is None:
             dtls = self._slots.transport_for("application")
@@ -643,18 +528,6 @@ class Session:
             if section.receiving and track is not None and not was.get(track, False):
                 self._slots.emit("track", track)
 
-    def _withdraw(self) -> None:
-        """
-        Have the transports forget the descriptions which have been rolled back.
-        """
-        negotiated = [ice_of(x) for x in self.agreement.negotiated]
-        shared = create_credentials()
-        if negotiated:
-            shared = negotiated[0].local_parameters
-        for transport in self.transports:
-            transport.withdraw(None if transport in negotiated else shared)
-        self._decide_roles(self.agreement)
-
 
 def needed_tag(mids: Sequence[str], agreement: Agreement) -> str | None:
     """
@@ -670,22 +543,3 @@ def needed_tag(mids: Sequence[str], agreement: Agreement) -> str | None:
     ):
         return mids[0]
     return None
-
-
-def describing(
-    description: SessionDescription, agreement: Agreement
-) -> dict[aiortc.RTCDtlsTransport, MediaDescription]:
-    """
-    Return which m-section describes which transport: of a bundle its tag, elsewhere
-    there are candidates which lead to sockets that die with the answer (Firefox), or
-    none (libwebrtc).
-    """
-    by_mid = {x.rtp.muxId: x for x in description.media}
-    sections = agreement.by_mid
-    sources: dict[aiortc.RTCDtlsTransport, MediaDescription] = {}
-    for mid in dict.fromkeys((*bundled_mids(description), *by_mid)):
-        section = sections.get(mid)
-        if section is not None and section.transport is not None:
-            if not (section.rejected or section.refused):
-                sources.setdefault(section.transport, by_mid[mid])
-    return sources
