@@ -57,6 +57,7 @@ TOO_BIG: dict[str, tuple[str, str]] = {
         SESSION + AUDIO + numbered(33, "a=fingerprint:sha-256 {}"),
         "fingerprints",
     ),
+    "short candidates": (SESSION + AUDIO + "a=candidate:\r\n" * 501, "candidates"),
     "feedback for all": (
         SESSION
         + AUDIO
