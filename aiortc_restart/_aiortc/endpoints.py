@@ -223,11 +223,12 @@ def use_transport(endpoint: Endpoint, dtls: aiortc.RTCDtlsTransport) -> None:
     """
     Have an endpoint use a transport, as soon as it is connected.
     """
+    if dtls_of(endpoint) is dtls:
+        return
     if isinstance(endpoint, BaseTransceiver):
-        if dtls_of(endpoint) is not dtls:
-            endpoint.receiver.setTransport(dtls)
-            endpoint.sender.setTransport(dtls)
-    elif dtls_of(endpoint) is not dtls or getattr(endpoint, "_aborted", False):
+        endpoint.receiver.setTransport(dtls)
+        endpoint.sender.setTransport(dtls)
+    else:
         endpoint.setTransport(dtls)
 
 

@@ -54,7 +54,7 @@ def local_offer(description: SessionDescription, present: Present) -> Agreement:
             known = known or Section(media.kind, mid)
             sections.append(replace(known, described=False, rejected=True))
             continue
-        endpoint = _offered_endpoint(media, present, known, chosen)
+        endpoint = present.offered_endpoint(media, known, chosen)
         if endpoint is None and is_data(media):
             endpoint = present.make_data(present.transport_for(media.kind))
             made.add(endpoint)
@@ -220,37 +220,6 @@ def _fresh(
     return replace(_named(media), endpoint=endpoint, transport=dtls)
 
 
-def _free_transceiver(
-    present: Present, media: MediaDescription, chosen: Collection[Endpoint]
-) -> aiortc.RTCRtpTransceiver | None:
-    """
-    Return a transceiver without a section for one that the peer has added.
-    """
-    agreed = present.stable.by_endpoint
-    if not present.associates_all and media.direction not in ("recvonly", "sendrecv"):
-        return None
-    return next(
-        (
-            x
-            for x in present.transceivers
-            if x.kind == media.kind
-            and not x.stopped
-            and x not in chosen
-            and x not in agreed
-            and x not in present.kept
-            and not _goes_with_offer(present, x)
-        ),
-        None,
-    )
-
-
-def _goes_with_offer(present: Present, endpoint: Endpoint) -> bool:
-    """
-    Whether only an offer has brought an endpoint in whose place another one comes.
-    """
-    return endpoint in present.now.made and endpoint not in present.own
-
-
 def _known(
     present: Present, before: Agreement, index: int, media: MediaDescription
 ) -> Section | None:
@@ -310,7 +279,7 @@ def _media_section(
     is_offer = description.type == "offer"
     endpoint = known.endpoint if known is not None else None
     if endpoint is None:
-        endpoint = _free_transceiver(present, media, chosen)
+        endpoint = present.free_transceiver(media, chosen)
     preferred: list[aiortc.RTCRtpCodecCapability] = []
     if isinstance(endpoint, RTCRtpTransceiver):
         preferred = _aiortc.preferred_codecs(endpoint)
@@ -377,43 +346,6 @@ def _named(media: MediaDescription) -> Section:
         formats=list(media.fmt),
         profile=media.profile,
     )
-
-
-def _offered_endpoint(
-    media: MediaDescription,
-    present: Present,
-    known: Section | None,
-    chosen: Collection[Endpoint],
-) -> Endpoint | None:
-    """
-    Return whose a section of our own offer is.
-    """
-    mid = media.rtp.muxId
-    candidates = [
-        known.endpoint if known is not None and known.kind == media.kind else None,
-        present.offered.get(mid),
-    ]
-    agreed = present.stable.by_endpoint
-    if is_data(media):
-        candidates.append(present.data)
-    else:
-        # One that was stopped gets a section only if it has been offered before.
-        candidates += [
-            x for x in present.transceivers if x not in agreed and not x.stopped
-        ]
-    for endpoint in candidates:
-        if (
-            endpoint is not None
-            and endpoint not in chosen
-            # Its transport has been stopped as well.
-            and not (
-                isinstance(endpoint, RTCRtpTransceiver) and _aiortc.is_gone(endpoint)
-            )
-            and _aiortc.kind_of(endpoint) == media.kind
-            and (endpoint not in agreed or agreed[endpoint].mid == mid)
-        ):
-            return endpoint
-    return None
 
 
 def _reject(section: Section) -> Section:

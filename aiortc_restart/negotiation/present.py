@@ -2,9 +2,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import aiortc
+from aiortc import RTCRtpTransceiver
+from aiortc.sdp import MediaDescription
 
+from .. import _aiortc
 from .._aiortc import Endpoint
-from .agreement import Agreement
+from .agreement import Agreement, Section
+from .sections import is_data
 
 Address = tuple[str, int]
 
@@ -14,7 +18,7 @@ Transport = aiortc.RTCDtlsTransport
 @dataclass(frozen=True)
 class Present:
     """
-    What a description meets.
+    What a description meets, and whose its m-sections may be.
     """
 
     now: Agreement
@@ -62,3 +66,72 @@ class Present:
 
     tag_addresses: Collection[Address] = ()
     "Where the peer's candidates are by which that has been described."
+
+    def free_transceiver(
+        self, media: MediaDescription, chosen: Collection[Endpoint]
+    ) -> aiortc.RTCRtpTransceiver | None:
+        """
+        Return a transceiver without an m-section for one that the peer has added.
+
+        :param chosen: What other m-sections have.
+        """
+        agreed = self.stable.by_endpoint
+        if not self.associates_all and media.direction not in ("recvonly", "sendrecv"):
+            return None
+        return next(
+            (
+                x
+                for x in self.transceivers
+                if x.kind == media.kind
+                and not x.stopped
+                and x not in chosen
+                and x not in agreed
+                and x not in self.kept
+                and not self._goes_with_offer(x)
+            ),
+            None,
+        )
+
+    def offered_endpoint(
+        self,
+        media: MediaDescription,
+        known: Section | None,
+        chosen: Collection[Endpoint],
+    ) -> Endpoint | None:
+        """
+        Return whose an m-section of our own offer is.
+
+        :param known: What is known of the m-section.
+        :param chosen: What other m-sections have.
+        """
+        mid = media.rtp.muxId
+        candidates = [
+            known.endpoint if known is not None and known.kind == media.kind else None,
+            self.offered.get(mid),
+        ]
+        agreed = self.stable.by_endpoint
+        if is_data(media):
+            candidates.append(self.data)
+        else:
+            # One that was stopped gets a section only if it has been offered before.
+            candidates += [
+                x for x in self.transceivers if x not in agreed and not x.stopped
+            ]
+        for endpoint in candidates:
+            if isinstance(endpoint, RTCRtpTransceiver) and _aiortc.is_gone(endpoint):
+                # Its transport has been stopped as well.
+                continue
+            if (
+                endpoint is not None
+                and endpoint not in chosen
+                and _aiortc.kind_of(endpoint) == media.kind
+                and (endpoint not in agreed or agreed[endpoint].mid == mid)
+            ):
+                return endpoint
+        return None
+
+    def _goes_with_offer(self, endpoint: Endpoint) -> bool:
+        """
+        Whether only an offer has brought an endpoint in whose place another one comes.
+        """
+        return endpoint in self.now.made and endpoint not in self.own
