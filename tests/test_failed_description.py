@@ -299,7 +299,7 @@ async def test_local_answer(
             came_to = await fail_everywhere(
                 pc, functools.partial(pc.setLocalDescription, bad)
             )
-            assert came_to >= {"local_answer", "_check_restart"}
+            assert came_to >= {"local_answer", "check_restart"}
         await pc.setLocalDescription(answer)
         await offerer.setRemoteDescription(pc.localDescription)
         await works(offerer, pc)
