@@ -732,20 +732,25 @@ def keep_while_open(
     channel.on("close", lambda: channels.pop(channel.label, None))
 
 
-def without_data(answer: RTCSessionDescription) -> RTCSessionDescription:
+def without_data(
+    answer: RTCSessionDescription, alone: bool = False
+) -> RTCSessionDescription:
     """
     Return a copy of an answer which rejects the data channels, if it has any, unless
     that is the BUNDLE-tag, on which others depend.
+
+    :param alone: Whether to reject them also if there is nothing else.
     """
     head, *media = re.split("^(?=m=)", answer.sdp, flags=re.MULTILINE)
     bundled = re.search("^a=group:BUNDLE(.*?)\r?$", head, re.MULTILINE)
     mids = bundled[1].split() if bundled else []
     for index, section in enumerate(media):
         mid = re.search("^a=mid:(.*?)\r?$", section, re.MULTILINE)
-        if section.startswith("m=application") and mid and mid[1] not in mids[:1]:
+        depended_on = mids[: 0 if alone and len(mids) == 1 else 1]
+        if section.startswith("m=application") and mid and mid[1] not in depended_on:
             media[index] = re.sub("^m=application [0-9]+", "m=application 0", section)
             mids = [x for x in mids if x != mid[1]]
-    group = " ".join(["a=group:BUNDLE", *mids])
+    group = " ".join(["a=group:BUNDLE" if mids else "a=group:none", *mids])
     head = re.sub("^a=group:BUNDLE.*?\r?$", group, head, flags=re.MULTILINE)
     return RTCSessionDescription(sdp=head + "".join(media), type=answer.type)
 

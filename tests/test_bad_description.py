@@ -13,7 +13,7 @@ from aiortc_restart import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc_restart.session import Session
+from aiortc_restart.session.proposals import Proposals
 
 from .calls import (
     answered,
@@ -157,7 +157,7 @@ async def test_answer_then_another(
         for bad in (other, without):
             with nothing_changes(pc), monkeypatch.context() as patch:
                 # Planning ends with it.
-                patch.setattr(Session, "_check_restart", fail)
+                patch.setattr(Proposals, "check_restart", fail)
                 with pytest.raises(ZeroDivisionError):
                     await pc.setRemoteDescription(bad)
         await pc.setRemoteDescription(answer)

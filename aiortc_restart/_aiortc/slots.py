@@ -165,9 +165,10 @@ class _RTCPeerConnection:
         connection.__remoteIce.clear()
         connection.__remoteDtls.clear()
         for endpoint, section in sections.items():
-            if section.transport is not None and section.described:
-                terms = agreement.terms[section.transport]
-                assert terms.remote_ice is not None and terms.remote_dtls is not None
+            if section.transport is None or not section.described:
+                continue
+            terms = agreement.terms[section.transport]
+            if terms.remote_ice is not None and terms.remote_dtls is not None:
                 connection.__remoteIce[endpoint] = terms.remote_ice
                 connection.__remoteDtls[endpoint] = terms.remote_dtls
         connection.__seenMids = {*agreement.mids}

@@ -28,6 +28,7 @@ from .._aiortc import Endpoint, NegotiatedMedia
 from .agreement import Agreement, Section
 from .numbers import MediaNumbers
 from .sections import (
+    DATA,
     DATA_PROFILE,
     LEGACY_DATA_PROFILE,
     describe_transport,
@@ -102,8 +103,10 @@ def offer(
     for index, known in enumerate(agreement):
         before = stable.at(index)
         free = known.rejected and before is not None and before.rejected
-        if free and new:
-            places.append((None, new.pop(0)))
+        fitting = _fitting(known, new) if free else None
+        if fitting is not None:
+            new.remove(fitting)
+            places.append((None, fitting))
         else:
             ends = known.rejected or _ends(known, tag)
             places.append((known, None if ends else known.endpoint))
@@ -216,6 +219,15 @@ def _ends(section: Section, tag: str | None) -> bool:
     endpoint = section.endpoint
     stopped = isinstance(endpoint, RTCRtpTransceiver) and endpoint.stopped
     return stopped and section.mid != tag
+
+
+def _fitting(section: Section, new: Collection[Endpoint]) -> Endpoint | None:
+    """
+    Return what may use a rejected section again: Firefox refuses media where data
+    channels have been, and data channels where media has been.
+    """
+    is_data = section.kind == DATA
+    return next((x for x in new if (_aiortc.kind_of(x) == DATA) == is_data), None)
 
 
 def _media(

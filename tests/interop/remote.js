@@ -120,9 +120,9 @@
       }
     }
 
-    /** Add a transceiver, whose track is that of another one which has been stopped. */
+    /** Add a transceiver, with the track of one which has been stopped, if there is. */
     async addTransceiver({ kind }) {
-      this.pc.addTransceiver(this.tracks[kind]);
+      this.pc.addTransceiver(this.tracks[kind] || kind);
     }
 
     /** Stop the transceiver of an m-section. */

@@ -34,7 +34,7 @@ class RejectsData(RTCPeerConnection):
 
     async def createAnswer(self) -> RTCSessionDescription:
         answer = await super().createAnswer()
-        return without_data(answer) if self.rejecting else answer
+        return without_data(answer, alone=True) if self.rejecting else answer
 
 
 def described(call: Call) -> list[tuple[str, str, bool]]:
@@ -133,3 +133,60 @@ async def test_data_rejected(
         call.local.start_sending()
         await remote.call("startSending")
         await goes_on(call)
+
+
+async def shows_pictures(call: Call) -> None:
+    """
+    Wait until pictures which come from now on are shown at the other end.
+    """
+    shown = (await call.snapshot()).remote["framesDecoded"]
+    await call.until(
+        lambda now: (
+            now.remote["framesDecoded"] >= shown + 3
+            and call.pc.connectionState == "connected"
+            and now.remote["connectionState"] == "connected"
+        )
+    )
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+@pytest.mark.parametrize("who", ["local", "remote"])
+@pytest.mark.parametrize("media", [False, True], ids=["data", "all"])
+async def test_nothing_left(
+    browser: str, who: str, media: bool, movie: Path, clip: Clip
+) -> None:
+    """
+    When everything has been rejected, be it one section or all of several, either end
+    may add something, and the call is connected again and can be restarted.
+    """
+    if reason := missing(browser):
+        pytest.skip(reason)
+    async with remote_peer(browser) as remote:
+        call = Call(LocalPeer(RejectsData, movie), remote)
+        pc = call.pc
+        assert isinstance(pc, RejectsData)
+        try:
+            await call.connect("remote", clip, media=media)
+            for kind, mid, _ in described(call):
+                if kind != "application":
+                    await remote.call("stopTransceiver", mid=mid)
+            pc.rejecting = True
+            await call.negotiate("remote")
+            pc.rejecting = False
+            before = described(call)
+            assert [used for _, _, used in before] == [False] * len(before)
+
+            pc.addTrack(Pictures())
+            if who == "remote":
+                await remote.call("addTransceiver", kind="video")
+            await call.negotiate(who)
+            after = described(call)
+            # A section for data is used for data only.
+            assert len(after) == max(len(before), 2)
+            assert [kind for kind, _, used in after if used] == ["video"]
+            await shows_pictures(call)
+            await remote.call("restartIce")
+            await call.negotiate("remote")
+            await shows_pictures(call)
+        finally:
+            await call.stop()
