@@ -189,6 +189,12 @@ READ: dict[str, tuple[str, Callable[[MediaDescription], object], object]] = {
         codecs,
         [(8, "audio/PCMA/8000"), (111, "audio/opus/48000"), (0, "audio/PCMU/8000")],
     ),
+    "codecs in the order of the m= line": (
+        "m=audio 9 RTP/SAVPF 101 0 111\na=rtpmap:111 opus/48000/2\n"
+        "a=rtpmap:0 PCMU/8000\na=rtpmap:101 PCMA/8000\n",
+        codecs,
+        [(101, "audio/PCMA/8000"), (0, "audio/PCMU/8000"), (111, "audio/opus/48000")],
+    ),
     "static numbers of other codecs": (
         "m=audio 9 RTP/SAVPF 0\na=rtpmap:0 opus/48000/2\n",
         codecs,

@@ -250,17 +250,17 @@ class RTCRtpReceiver(MovingEnd, aiortc.RTCRtpReceiver):  # type: ignore[misc]
             if not is_same_peer(old, self.used_transport):
                 self._forget_peer()
 
-    def end_if_disconnected(self) -> None:
+    def end_unless_replaced(self) -> None:
         """
-        End with the transport that the peer has ended, if no other one follows.
+        End with the transport, which the peer has ended, if no other one follows.
         """
-        if self._disconnected and self.next_transport is None:
+        if self.next_transport is None:
             super()._handle_disconnect()
 
     def _handle_disconnect(self) -> None:
         self._disconnected = True
         if not self.awaits_answer():
-            self.end_if_disconnected()
+            self.end_unless_replaced()
 
     async def _run_rtcp(self) -> None:
         try:

@@ -167,10 +167,10 @@ class _RTCPeerConnection:
         for endpoint, section in sections.items():
             if section.transport is None or not section.described:
                 continue
-            terms = agreement.terms[section.transport]
-            if terms.remote_ice is not None and terms.remote_dtls is not None:
-                connection.__remoteIce[endpoint] = terms.remote_ice
-                connection.__remoteDtls[endpoint] = terms.remote_dtls
+            said = agreement.terms.get(section.transport)
+            if said is not None and said.remote_ice and said.remote_dtls:
+                connection.__remoteIce[endpoint] = said.remote_ice
+                connection.__remoteDtls[endpoint] = said.remote_dtls
         connection.__seenMids = {*agreement.mids}
         for transport, terms in agreement.terms.items():
             # Only a new association has new roles (RFC 8842 section 5.5).
@@ -223,7 +223,7 @@ class _RTCPeerConnection:
         for transceiver in self.transceivers:
             receiver = transceiver.receiver
             if isinstance(receiver, RTCRtpReceiver) and receiver._disconnected:
-                receiver.end_if_disconnected()
+                receiver.end_unless_replaced()
 
     async def start_media(
         self, dtls: aiortc.RTCDtlsTransport, answered: "Agreement"
@@ -255,12 +255,12 @@ class _RTCPeerConnection:
             if begun == getattr(transceiver, "_begun", None):
                 continue
             moved |= follow_transport(transceiver)
-            if isinstance(transceiver, RTCRtpTransceiver):
-                transceiver._begun = begun
             if transceiver.currentDirection in ["sendonly", "sendrecv"]:
                 await transceiver.sender.send(connection.__localRtp(transceiver))
             if transceiver.currentDirection in ["recvonly", "sendrecv"]:
                 await transceiver.receiver.receive(connection.__remoteRtp(transceiver))
+            if isinstance(transceiver, RTCRtpTransceiver):
+                transceiver._begun = begun
         data = self.data
         if self.closed or data is None or dtls_of(data) is not dtls:
             return moved

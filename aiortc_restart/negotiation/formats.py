@@ -17,27 +17,15 @@ from aiortc.sdp import FMTP_INT_PARAMETERS
 from . import check
 
 STATIC = {
-    "audio": {
-        **{"0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "5": "DVI4/8000"},
-        **{"6": "DVI4/16000", "7": "LPC/8000", "8": "PCMA/8000", "9": "G722/8000"},
-        **{"10": "L16/44100/2", "11": "L16/44100", "12": "QCELP/8000", "13": "CN/8000"},
-        **{
-            "14": "MPA/90000",
-            "15": "G728/8000",
-            "16": "DVI4/11025",
-            "17": "DVI4/22050",
-        },
-        **{"18": "G729/8000"},
-    },
-    "video": {
-        **{
-            "25": "CelB/90000",
-            "26": "JPEG/90000",
-            "28": "nv/90000",
-            "31": "H261/90000",
-        },
-        **{"32": "MPV/90000", "33": "MP2T/90000", "34": "H263/90000"},
-    },
+    "audio": """
+        0:PCMU/8000 3:GSM/8000 4:G723/8000 5:DVI4/8000 6:DVI4/16000 7:LPC/8000
+        8:PCMA/8000 9:G722/8000 10:L16/44100/2 11:L16/44100 12:QCELP/8000 13:CN/8000
+        14:MPA/90000 15:G728/8000 16:DVI4/11025 17:DVI4/22050 18:G729/8000
+    """,
+    "video": """
+        25:CelB/90000 26:JPEG/90000 28:nv/90000 31:H261/90000 32:MPV/90000 33:MP2T/90000
+        34:H263/90000
+    """,
 }
 "The codecs whose payload types need no a=rtpmap line (RFC 3551 section 6)."
 
@@ -53,7 +41,8 @@ def complete(
     Complete the codecs of an m-section: with those that need no a=rtpmap line, with
     parameters, and with feedback. What is for other codecs says nothing.
 
-    :param types: The formats of the m= line.
+    :param types: The formats of the m= line, which say which codecs are preferred (RFC
+                  3264 section 5.1).
     :param codecs: Those of the a=rtpmap lines. Of those with one payload type the first
                    counts: aiortc would offer the others again, each with the feedback
                    of all.
@@ -128,18 +117,18 @@ def _with_static(
     """
     Add the codecs that need no a=rtpmap line, in the order of the m= line.
     """
-    static = STATIC.get(kind, {})
+    static = dict(x.split(":") for x in STATIC.get(kind, "").split())
     ordered = {}
     for number in types:
         if number in codecs:
             ordered[number] = codecs[number]
         elif number in static:
-            ordered[number] = _static(kind, number)
+            ordered[number] = _static(kind, number, static[number])
     return ordered | codecs
 
 
-def _static(kind: str, number: str) -> RTCRtpCodecParameters:
-    name, rate, *channels = STATIC[kind][number].split("/")
+def _static(kind: str, number: str, codec: str) -> RTCRtpCodecParameters:
+    name, rate, *channels = codec.split("/")
     return RTCRtpCodecParameters(
         mimeType=f"{kind}/{name}",
         clockRate=int(rate),
