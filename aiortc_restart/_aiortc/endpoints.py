@@ -48,6 +48,9 @@ class MovingEnd(_End):
     _parameters: Any = None
     "What it runs with, if it does."
 
+    _slot: str
+    "Where the base has the transport."
+
     _registered = True
     "Whether its transport hands it what the peer sends, if it runs."
 
@@ -67,7 +70,8 @@ class MovingEnd(_End):
         """
         The same, also after a rollback.
         """
-        transport: aiortc.RTCDtlsTransport = super().transport
+        # The base's property would cost each packet two more calls.
+        transport: aiortc.RTCDtlsTransport = getattr(self, self._slot)
         return transport
 
     async def getStats(self) -> aiortc.RTCStatsReport:
