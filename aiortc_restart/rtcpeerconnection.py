@@ -4,30 +4,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import aiortc
-from aiortc import RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError
 from aiortc.rtcpeerconnection import or_direction
-from aiortc.sdp import SessionDescription
 
 from . import _aiortc
 from ._aiortc import Endpoint, Slots
 from ._tasks import Tasks
-from .ice import RTCIceTransport, create_credentials, is_end_of_candidates
-from .negotiation.created import Created, wants_restart
-from .negotiation.needed import Medium, NegotiationNeeded, is_needed
+from .ice import RTCIceTransport, is_end_of_candidates
+from .negotiation.check import next_state
+from .negotiation.created import wants_restart
+from .negotiation.needed import NegotiationNeeded
 from .negotiation.operations import Operation, OperationsChain, PlainOperation
 from .negotiation.places import check_addressed, check_named
 from .negotiation.sections import (
-    SessionOrigin,
     can_trickle,
     credentials,
-    describe_transport,
-    described,
-    offer_bundle,
-    set_trickle,
 )
-from .negotiation.signaling import ANSWERED, OFFERING, TRANSITIONS
-from .negotiation.text import parse, wrap
+from .negotiation.signaling import ANSWERED, OFFERING
+from .negotiation.text import parse
 from .rtcconfiguration import (
     RTCConfiguration,
     check_configuration,
@@ -35,7 +29,6 @@ from .rtcconfiguration import (
     copy_configuration,
 )
 from .session import Candidates, Session, States, Transports
-from .session.session import Waiting
 
 WITHOUT_SENDING = {
     "inactive": "inactive",
@@ -85,20 +78,16 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         )
         self._states = States(self._slots, settled=self._transports.start_connected)
         self._states.configure(settings.iceFailedTimeout)
-        self._closing: asyncio.Task[None] | None = None
         self._needed = NegotiationNeeded(
             # Who waits for an answer's candidates is to send it before another offer.
             busy=lambda: len(self._operations) > 0,
-            check=self._is_negotiation_needed,
+            check=lambda: self._session.is_negotiation_needed,
             stable=lambda: self.signalingState == "stable" and self._closing is None,
             fire=self._fire_negotiation_needed,
         )
         self._operations = OperationsChain(
             emptied=self._needed.chain_emptied, assert_open=self._assert_open
         )
-        # The step which is waiting for the candidates of an answer.
-        self._answering: Operation | None = None
-        self._origin = SessionOrigin()
         self._session = Session(
             self._slots,
             self._states,
@@ -109,11 +98,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         )
         self._candidates.transports = self._transports
         self._transports.released = self._session.stop_unused
-        # The offer and the answer which have been created last, by type, until the next
-        # description is set or rolled back.
-        self._created: dict[str, Created] = {}
-        # Whether what createOffer() is to compare with has been asked to restart ICE.
-        self._repeats_restart = False
 
     @property
     def canTrickleIceCandidates(self) -> bool | None:
@@ -124,72 +108,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         descriptions = self._slots.descriptions.remote
         return can_trickle(descriptions[0]) if descriptions else None
-
-    @property
-    def connectionState(self) -> str:
-        """
-        The current connection state.
-
-        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
-        `"failed"`, `"closed"`. A connection which is disconnected may come back by
-        itself; one which is failed comes back by an ICE restart.
-
-        When the state changes, the `"connectionstatechange"` event is fired.
-        """
-        return super().connectionState
-
-    @property
-    def currentLocalDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The local description that was negotiated last, or `None`.
-        """
-        return wrap(self._slots.descriptions.current_local)
-
-    @property
-    def currentRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The remote description that was negotiated last, or `None`.
-        """
-        return wrap(self._slots.descriptions.current_remote)
-
-    @property
-    def iceConnectionState(self) -> str:
-        """
-        The current ICE connection state.
-
-        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
-        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
-        looks for another path and the old one carries the call.
-
-        When the state changes, the `"iceconnectionstatechange"` event is fired.
-        """
-        return super().iceConnectionState
-
-    @property
-    def pendingLocalDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The local description that is being negotiated, or `None`.
-        """
-        return wrap(self._slots.descriptions.pending_local)
-
-    @property
-    def pendingRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The remote description that is being negotiated, or `None`.
-        """
-        return wrap(self._slots.descriptions.pending_remote)
-
-    @property
-    def signalingState(self) -> str:
-        """
-        The current signaling state.
-
-        Possible values: `"stable"`, `"have-local-offer"`, `"have-remote-offer"`,
-        `"have-local-pranswer"`, `"have-remote-pranswer"`, `"closed"`.
-
-        When the state changes, the `"signalingstatechange"` event is fired.
-        """
-        return super().signalingState
 
     async def addIceCandidate(self, candidate: aiortc.RTCIceCandidate | None) -> None:
         """
@@ -295,7 +213,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         self._candidates.forget()
         self._keep_transports()
         await super().close()
-        self._transports.stop_unused(())
+        self._transports.stop(self._transports.made)
         await self._transports.stopping.join()
         await self._tasks.cancel()
 
@@ -311,12 +229,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         async with self._operations.operation(
             harmless=True, check=self._assert_answering
         ):
-            answer = self._session.answer()
-            self._origin.stamp(answer)
-            set_trickle(answer, self._trickling(answer))
-            created = wrap(answer)
-            self._created["answer"] = Created(created.sdp, created.type, answer)
-            return created
+            return self._session.creator.answer()
 
     def createDataChannel(
         self,
@@ -366,16 +279,11 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :raises TypeError: if the argument is anything else.
         :rtype: :class:`RTCSessionDescription`
         """
-        restart = wants_restart(iceRestart) or self._repeats_restart
+        restart = wants_restart(iceRestart)
         async with self._operations.operation(
             harmless=True, check=self._assert_offering
         ):
-            data_first = self._transports.configuration.alwaysNegotiateDataChannels
-            offer = self._session.offer(data_first)
-            self._complete_offer(offer, restart)
-            created = wrap(offer)
-            self._created["offer"] = Created(created.sdp, "offer", offer, restart)
-            return created
+            return self._session.creator.offer(restart)
 
     def getConfiguration(self) -> RTCConfiguration:
         """
@@ -385,22 +293,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :rtype: :class:`RTCConfiguration`
         """
         return copy_configuration(self._transports.configuration)
-
-    def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:
-        """
-        Return the list of :class:`RTCRtpReceiver` objects of the transceivers.
-
-        :rtype: list of :class:`RTCRtpReceiver`
-        """
-        return [x.receiver for x in self.getTransceivers()]
-
-    def getSenders(self) -> list[aiortc.RTCRtpSender]:
-        """
-        Return the list of :class:`RTCRtpSender` objects of the transceivers.
-
-        :rtype: list of :class:`RTCRtpSender`
-        """
-        return [x.sender for x in self.getTransceivers()]
 
     def getTransceivers(self) -> list[aiortc.RTCRtpTransceiver]:
         """
@@ -512,31 +404,27 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                                    is closed, or the offer is rolled back meanwhile.
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
-        check = functools.partial(self._next_state, "local", sessionDescription)
+        session = self._session
+        check = functools.partial(self._assert_settable, "local", sessionDescription)
         async with self._operations.operation(check=check) as operation:
-            while self._answering is not None:
-                # Its caller is to find it in its slot, and to send it first.
-                await operation.wait_for(self._answering)
-                self._assert_open()
+            await session.gathering.answers_sent(operation)
             if sessionDescription is None:
+                answers = self.signalingState in ANSWERED
+                type = "answer" if answers else "offer"
+                create = self.createAnswer if answers else self.createOffer
                 with operation.parts():
-                    sessionDescription = await self._create_description()
+                    sessionDescription = await session.creator.create(type, create)
             self._log_description("setLocalDescription", sessionDescription)
-            state = self._next_state("local", sessionDescription)
+            state = next_state(self.signalingState, "local", sessionDescription)
             if sessionDescription.type == "rollback":
-                self._created.clear()
-                self._session.roll_back(state)
-                self._tell_gathering_after(operation)
+                self._roll_back(operation, state)
                 return
-            created = self._created.get(sessionDescription.type)
-            if created is not None and created.sdp == sessionDescription.sdp:
-                description = created.description
-            else:
-                description = parse(sessionDescription, remote=False)
-            agreement = self._session.plan("local", description)
-            self._created.clear()
-            self._session.commit("local", description, agreement, state)
-            await self._gather(sessionDescription.type, operation)
+            description = session.creator.parse(sessionDescription)
+            agreement = session.plan("local", description)
+            session.commit("local", description, agreement, state)
+            trickle = self._transports.configuration.iceTrickle
+            trickle = trickle and self.canTrickleIceCandidates is not False
+            await session.gathering.gather(sessionDescription.type, operation, trickle)
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -565,16 +453,14 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        check = functools.partial(self._next_state, "remote", sessionDescription)
+        check = functools.partial(self._assert_settable, "remote", sessionDescription)
         async with self._operations.operation(check=check) as operation:
             self._log_description("setRemoteDescription", sessionDescription)
             type = sessionDescription.type
             glare = type == "offer" and self.signalingState == "have-local-offer"
-            state = self._next_state("remote", sessionDescription)
+            state = next_state(self.signalingState, "remote", sessionDescription)
             if type == "rollback":
-                self._created.clear()
-                self._session.roll_back(state)
-                self._tell_gathering_after(operation)
+                self._roll_back(operation, state)
                 return
             description = parse(sessionDescription)
             agreement = self._session.plan("remote", description)
@@ -583,7 +469,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                 # Handlers of its event may have changed what there is.
                 self._assert_open()
                 agreement = self._session.plan("remote", description)
-            self._created.clear()
             self._session.commit("remote", description, agreement, state)
 
     # Private
@@ -603,189 +488,18 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                 f'Cannot create offer in signaling state "{self.signalingState}"'
             )
 
-    def _assert_open(self) -> None:
-        if self._closing is not None:
-            raise InvalidStateError("RTCPeerConnection is closed")
-
-    async def _create_description(self) -> aiortc.RTCSessionDescription:
-        """
-        Create an offer or an answer, as needed, or return the last one if nothing has
-        changed since (webrtc-pc #dom-peerconnection-setlocaldescription).
-        """
-        answers = self.signalingState in ANSWERED
-        last = self._created.get("answer" if answers else "offer")
-        # Subclasses may create them in their own way, and not know about restarts.
-        create = self.createAnswer if answers else self.createOffer
-        self._repeats_restart = last is not None and last.restart
-        try:
-            new = await create()
-        finally:
-            self._repeats_restart = False
-        if last is None:
-            return new
-        local = credentials(self._slots.descriptions.local)
-        if last.still_says(new, {x for pair in local for x in pair if x is not None}):
-            return RTCSessionDescription(sdp=last.sdp, type=last.type)
-        # What the last one was asked for has not become the next one's.
-        return await create() if last.restart else new
-
-    def _complete_offer(self, offer: SessionDescription, restart: bool) -> None:
-        self._origin.stamp(offer)
-        descriptions = self._slots.descriptions
-        offer_bundle(offer, descriptions.current_local, descriptions.current_remote)
-        if (
-            self._session.credentials_to_replace
-            or self._transports.servers_changed()
-            or (restart and descriptions.current_local is not None)
-            or self._session.keeps_nothing(offer)
-        ):
-            fresh = create_credentials()
-            for media in offer.media:
-                describe_transport(media, fresh, [], complete=False)
-        elif any(x.restarting for x in self._transports):
-            self._describe_current(offer)
-        set_trickle(offer, self._trickling(offer))
-
-    def _describe_current(self, offer: SessionDescription) -> None:
-        """
-        Repeat the current credentials in an offer that replaces one with new ones.
-        """
-        by_mid = self._transports.by_mid()
-        for media in offer.media:
-            transport = by_mid.get(media.rtp.muxId)
-            if transport is not None and transport.restarting:
-                current = transport.local_parameters
-                gathered = transport.gathered_by(current.usernameFragment)
-                assert gathered is not None
-                describe_transport(media, current, *gathered)
+    def _assert_settable(
+        self, side: str, description: aiortc.RTCSessionDescription | None
+    ) -> None:
+        next_state(self.signalingState, side, description)
 
     def _fire_negotiation_needed(self) -> None:
         self.emit("negotiationneeded")
 
-    async def _gather(self, type: str, operation: Operation) -> None:
-        """
-        Gather the candidates of a local description, and wait for them, unless they are
-        told one by one.
-        """
-        trickle = self._transports.configuration.iceTrickle
-        if trickle and self.canTrickleIceCandidates is not False:
-            for transport in self._transports:
-                transport.settle_trickle()
-            # Candidates are told of when the caller has seen the end of the step.
-            operation.ended.add_done_callback(lambda _: self._begin_gathering())
-            return
-        waiting = Waiting()
-        if type == "offer":
-            self._session.offers.append(waiting)
-        if not all(x.gathered for x in self._transports):
-            # A server that does not answer is not to hold back the peer's next offer.
-            if type != "offer":
-                self._answering = operation
-            operation.release()
-        for transport in self._transports:
-            transport.begin_gathering()
-        self._states.update_gathering()
-        gathering = self._tasks.create(self._gather_candidates(), "gather")
-        # Who waits may be cancelled; the description is in force.
-        try:
-            await asyncio.wait([gathering])
-        finally:
-            if waiting in self._session.offers:
-                self._session.offers.remove(waiting)
-            if self._answering is operation:
-                self._answering = None
-        self._assert_open()
-        gathering.result()
-        if waiting.rolled_back:
-            # Otherwise the caller would send what is in the slot now.
-            raise InvalidStateError(
-                "The offer was rolled back while its candidates were gathered"
-            )
-
-    def _begin_gathering(self) -> None:
-        """
-        Gather candidates which are told one by one.
-        """
-        if self._closing is None:
-            for transport in self._transports:
-                transport.begin_gathering()
-            self._states.update_gathering()
-            self._transports.start()
-
-    def _tell_gathering_after(self, operation: Operation) -> None:
-        """
-        Tell of the gathering state when a step's caller has seen its end.
-        """
+    def _roll_back(self, operation: Operation, state: str) -> None:
+        self._session.roll_back(state)
+        # The gathering state is told of when the step's caller has seen its end.
         operation.ended.add_done_callback(lambda _: self._states.update_gathering())
-
-    async def _gather_candidates(self) -> None:
-        await asyncio.gather(*(x.iceGatherer.gather() for x in self._transports))
-        self._transports.start()
-
-    def _is_negotiation_needed(self) -> bool:
-        descriptions = self._slots.descriptions
-        local, remote = descriptions.current_local, descriptions.current_remote
-        # A stopped transceiver whose section is the BUNDLE-tag stays inactive.
-        tag = self._session.tag
-        return is_needed(
-            replace_credentials=bool(self._session.credentials_to_replace),
-            data_channels=self.sctp in self._session.own,
-            media=[
-                Medium(x.mid, "inactive")
-                if x.stopped and tag is not None and x.mid == tag
-                else Medium(
-                    x.mid, x.direction, x.stopped, _aiortc.stream_set_for(x.sender)
-                )
-                for x in self.getTransceivers()
-            ],
-            local=described(local),
-            remote=described(remote),
-        )
-
-    def _next_state(
-        self, side: str, description: aiortc.RTCSessionDescription | None
-    ) -> str:
-        """
-        Return the signaling state that a description leads to.
-
-        :param description: `None` for the one that the present state asks for.
-
-        :raises InvalidStateError: if the present one forbids it.
-        """
-        before = self.signalingState
-        if description is None:
-            return before
-        type = description.type
-        if (side, type, before) == ("remote", "offer", "have-local-offer"):
-            # It rolls ours back first.
-            before = "stable"
-        state = TRANSITIONS.get((before, side, type))
-        if state is None:
-            raise InvalidStateError(
-                f'Cannot handle {type} in signaling state "{before}"'
-            )
-        return state
-
-    def _trickling(self, description: SessionDescription) -> list[bool]:
-        """
-        Return whether to say of each m-section that candidates are taken one by one.
-        What has been said of a generation stays so (RFC 8839 section 4.4.1.2.1).
-        """
-        trickle = self._transports.configuration.iceTrickle
-        trickling = []
-        by_username = {
-            x.iceGatherer.getLocalParameters().usernameFragment: x
-            for x in self._transports
-        }
-        by_mid = self._transports.by_mid()
-        for media in description.media:
-            said = None
-            username = media.ice.usernameFragment if media.ice is not None else None
-            transport = by_mid.get(media.rtp.muxId) or by_username.get(username)
-            if transport is not None:
-                said = transport.trickles(username)
-            trickling.append(trickle if said is None else said)
-        return trickling
 
     def _use_for(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpTransceiver:
         """
@@ -822,7 +536,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         return self._states.derive()
 
     def _take_spare_data(self) -> aiortc.RTCSctpTransport | None:
-        return self._session.take_spare_data()
+        return self._session.creator.take_spare_data()
 
     def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]:
         """

@@ -203,7 +203,7 @@ class Application:
         return (
             f"<{'polite' if self.polite else 'impolite'} {self.pc.signalingState}, "
             f"busy: {self.busy}, tasks: {self._tasks}, "
-            f"needed: {self.pc._is_negotiation_needed()}>"
+            f"needed: {self.pc._session.is_negotiation_needed}>"
         )
 
     @property
@@ -223,7 +223,7 @@ class Application:
             and not self._tasks
             and self.pc.signalingState == "stable"
             and len(self.pc._operations) == 0
-            and not self.pc._is_negotiation_needed()
+            and not self.pc._session.is_negotiation_needed
         )
 
     async def close(self) -> None:

@@ -95,7 +95,7 @@ async def settled(one: Side, two: Side) -> None:
     await switched(one.pc, two.pc)
     await quiet()
     for side in (one, two):
-        assert not side.pc._is_negotiation_needed()
+        assert not side.pc._session.is_negotiation_needed
         assert side.pc.pendingLocalDescription is None
         assert side.pc.pendingRemoteDescription is None
     mids = [[x.mid for x in side.pc.getTransceivers()] for side in (one, two)]

@@ -79,7 +79,7 @@ async def check_is_as_parsed(
     Check that what is created says what its text does: nobody parses that.
     """
     parsed = text.parse(description, remote=False)
-    created = pc._created[description.type].description
+    created = pc._session.creator._last[description.type].description
     assert fields(created) == fields(parsed)
     await pc.setLocalDescription(description)
 

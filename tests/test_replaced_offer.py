@@ -96,7 +96,7 @@ async def test_other_sections(
         await asyncio.sleep(RETIREMENT)
         assert network.sockets("bob") == len(ice_transports(answerer)) == 1
         assert len(answerer._transports.made) == 1
-        assert not answerer._is_negotiation_needed()
+        assert not answerer._session.is_negotiation_needed
         await restart(answerer, offerer)
         await negotiate(answerer, offerer)
 
@@ -433,7 +433,7 @@ async def test_own_with_stopped(network: Network) -> None:
         assert transceiver.mid is None
         await pc.setRemoteDescription(await answered(other, pc.localDescription))
         await asyncio.sleep(SETTLING)
-        assert not pc._is_negotiation_needed()
+        assert not pc._session.is_negotiation_needed
         assert len(pc._transports.made) == network.sockets("alice") == 1
         await pair.exchange()
 

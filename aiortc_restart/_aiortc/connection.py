@@ -1,3 +1,4 @@
+import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -6,6 +7,8 @@ import aiortc
 import aiortc.rtcpeerconnection
 import aiortc.sdp
 from aiortc import RTCBundlePolicy
+from aiortc.exceptions import InvalidStateError
+from aiortc.rtcpeerconnection import wrap_session_description
 
 from .._secrets import redacted
 from .dtls import RTCDtlsTransport
@@ -28,18 +31,97 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self.__certificates[:] = [
             RTCCertificate(x._key, x._cert) for x in self.__certificates
         ]
+        self._closing: asyncio.Task[None] | None = None
+
+    # What aiortc has
+
+    @property
+    def connectionState(self) -> str:
+        """
+        The current connection state.
+
+        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
+        `"failed"`, `"closed"`. A connection which is disconnected may come back by
+        itself; one which is failed comes back by an ICE restart.
+
+        When the state changes, the `"connectionstatechange"` event is fired.
+        """
+        return super().connectionState
+
+    @property
+    def currentLocalDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The local description that was negotiated last, or `None`.
+        """
+        return wrap_session_description(self.__currentLocalDescription)
+
+    @property
+    def currentRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The remote description that was negotiated last, or `None`.
+        """
+        return wrap_session_description(self.__currentRemoteDescription)
+
+    @property
+    def iceConnectionState(self) -> str:
+        """
+        The current ICE connection state.
+
+        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
+        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
+        looks for another path and the old one carries the call.
+
+        When the state changes, the `"iceconnectionstatechange"` event is fired.
+        """
+        return super().iceConnectionState
+
+    @property
+    def pendingLocalDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The local description that is being negotiated, or `None`.
+        """
+        return wrap_session_description(self.__pendingLocalDescription)
+
+    @property
+    def pendingRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
+        """
+        The remote description that is being negotiated, or `None`.
+        """
+        return wrap_session_description(self.__pendingRemoteDescription)
+
+    @property
+    def signalingState(self) -> str:
+        """
+        The current signaling state.
+
+        Possible values: `"stable"`, `"have-local-offer"`, `"have-remote-offer"`,
+        `"have-local-pranswer"`, `"have-remote-pranswer"`, `"closed"`.
+
+        When the state changes, the `"signalingstatechange"` event is fired.
+        """
+        return super().signalingState
+
+    def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:
+        """
+        Return the list of :class:`RTCRtpReceiver` objects of the transceivers.
+
+        :rtype: list of :class:`RTCRtpReceiver`
+        """
+        return [x.receiver for x in self.getTransceivers()]
+
+    def getSenders(self) -> list[aiortc.RTCRtpSender]:
+        """
+        Return the list of :class:`RTCRtpSender` objects of the transceivers.
+
+        :rtype: list of :class:`RTCRtpSender`
+        """
+        return [x.sender for x in self.getTransceivers()]
 
     # Hooks
 
     def _add_endpoint(self, endpoint: Endpoint) -> None:
         """
         Take note of what the application has made.
-        """
-        raise NotImplementedError
-
-    def _assert_open(self) -> None:
-        """
-        :raises InvalidStateError: if the connection is closed.
         """
         raise NotImplementedError
 
@@ -79,6 +161,13 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         self, method: str, description: aiortc.RTCSessionDescription
     ) -> None:
         self.__log_debug("%s(%s)\n%s", method, description.type, description.sdp)
+
+    def _assert_open(self) -> None:
+        """
+        :raises InvalidStateError: if the connection is closed, or is being closed.
+        """
+        if self._closing is not None:
+            raise InvalidStateError("RTCPeerConnection is closed")
 
     # Makers: what they make is in use only when it is added
 

@@ -82,6 +82,7 @@ class _RTCPeerConnection:
     def __init__(self, connection: RTCPeerConnection) -> None:
         self._connection = connection
         self._legacy_is_said = False
+        self.assert_open = connection._assert_open
         self.cname: str = connection.__cname
         self.descriptions = Descriptions()
         self.dtls_transports = connection.__dtlsTransports
@@ -97,6 +98,13 @@ class _RTCPeerConnection:
     @property
     def closed(self) -> bool:
         return self._connection.__isClosed is not None
+
+    @property
+    def closing(self) -> bool:
+        """
+        Whether the connection is closed, or is being closed.
+        """
+        return self._connection._closing is not None
 
     @property
     def data(self) -> aiortc.RTCSctpTransport | None:

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import aiortc
+from aiortc import RTCRtpTransceiver
 
 from .._aiortc import Endpoint
 from .numbers import MediaNumbers
@@ -128,6 +129,21 @@ class Agreement:
         """
         transports = (x.transport for x in self.sections if x.described)
         return [x for x in dict.fromkeys(transports) if x is not None]
+
+    def needed_tag(self, mids: Sequence[str]) -> str | None:
+        """
+        Return the BUNDLE-tag, if something else that is bundled depends on it.
+
+        :param mids: What is bundled, the tag first.
+        """
+        sections = self.by_mid
+        others = (sections[x].endpoint for x in mids[1:] if x in sections)
+        if any(
+            x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
+            for x in others
+        ):
+            return mids[0]
+        return None
 
     @cached_property
     def transports(self) -> Set[aiortc.RTCDtlsTransport]:

@@ -9,8 +9,11 @@ from collections.abc import Collection
 
 import aiortc
 from aiortc.codecs import CODECS
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from .._aiortc import Descriptions
+from .agreement import Agreement
 from .sections import (
     LEGACY_DATA_PROFILE,
     bundled_mids,
@@ -19,6 +22,8 @@ from .sections import (
     is_media,
     rejected_mids,
 )
+from .signaling import TRANSITIONS
+from .text import name_sections
 
 DEFAULT_DATA_PORT = 5000
 
@@ -38,6 +43,61 @@ PAYLOAD_TYPES = frozenset(range(128))
 
 MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
+
+
+def next_state(
+    state: str, side: str, description: aiortc.RTCSessionDescription | None
+) -> str:
+    """
+    Return the signaling state that a description leads to.
+
+    :param state: The present one.
+    :param description: `None` for the one that the present state asks for.
+
+    :raises InvalidStateError: if the present one forbids it.
+    """
+    if description is None:
+        return state
+    if (side, description.type, state) == ("remote", "offer", "have-local-offer"):
+        # It rolls ours back first.
+        state = "stable"
+    following = TRANSITIONS.get((state, side, description.type))
+    if following is None:
+        raise InvalidStateError(
+            f'Cannot handle {description.type} in signaling state "{state}"'
+        )
+    return following
+
+
+def check(
+    description: SessionDescription,
+    side: str,
+    descriptions: Descriptions,
+    agreed: Agreement,
+) -> None:
+    """
+    Check a description by itself and beside those before, and name its m-sections.
+
+    :param descriptions: Those which are in force.
+    :param agreed: What has been answered.
+
+    :raises ValueError: if it cannot be applied.
+    """
+    offer = None
+    if description.type != "offer":
+        offer = descriptions.pending_remote
+        if side == "remote":
+            offer = descriptions.pending_local
+    if offer is not None:
+        name_sections(description, [x.rtp.muxId for x in offer.media])
+    check_description(description)
+    if offer is not None:
+        check_sections_of_answer(description, offer)
+    else:
+        name_sections(description, [x.mid for x in agreed])
+        free = {x.mid for x in agreed if x.rejected}
+        check_same_sections(description, descriptions.current_remote, free)
+    check_live_sections(description, own=side == "local")
 
 
 def check_answer(

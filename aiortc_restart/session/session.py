@@ -1,10 +1,9 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiortc
 from aiortc import (
     RTCBundlePolicy,
-    RTCRtpTransceiver,
     RTCSctpTransport,
 )
 from aiortc.sdp import SessionDescription
@@ -13,23 +12,19 @@ from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
 from .._tasks import Tasks
 from ..ice import create_credentials
-from ..negotiation import check, describe, plan
+from ..negotiation import check, plan
 from ..negotiation.agreement import Agreement
+from ..negotiation.needed import Medium, is_needed
 from ..negotiation.places import addresses
 from ..negotiation.present import Present
-from ..negotiation.sections import (
-    bundled_mids,
-    credentials,
-    negotiated_mids,
-    rejected_mids,
-    set_bundled_mids,
-)
+from ..negotiation.sections import credentials, described, negotiated_mids
 from ..negotiation.signaling import OFFERED
-from ..negotiation.text import name_sections
 from .candidates import Candidates
+from .creating import Creator
+from .gathering import Gathering
 from .proposals import Proposals, describing
-from .states import States
-from .transports import Transports, ice_of
+from .states import States, brings_transport
+from .transports import Transports
 
 
 @dataclass(frozen=True)
@@ -41,15 +36,6 @@ class Stable:
 
     agreement: Agreement
     descriptions: Descriptions
-
-
-@dataclass(eq=False)
-class Waiting:
-    """
-    A local offer whose candidates are being gathered.
-    """
-
-    rolled_back: bool = False
 
 
 class Session:
@@ -79,17 +65,12 @@ class Session:
         "Whether a local description has ever been set."
         self.negotiates_itself = False
         "Whether the application has ever listened to `negotiationneeded`."
-        self.offers: list[Waiting] = []
-        "The local offers of this negotiation which wait for their candidates."
         self.own: set[Endpoint] = set()
         "What the application has made, or has given a track or a channel."
-        self.spare_data: aiortc.RTCSctpTransport | None = None
-        "The one which createOffer() has made and no description has."
         self.stable: Stable | None = None
         "The last stable state, while the signaling state is another one."
         self.offered: Agreement | None = None
         "What the offer said which is being answered."
-        self._created: dict[str, Endpoint] = {}
         # What addTransceiver() has made and an offer of ours has had. aiortc has no
         # rollback: where there was one, the application goes on to offer them.
         self._offered: set[Endpoint] = set()
@@ -101,6 +82,8 @@ class Session:
         self.transports = transports
         self._candidates = candidates
         self._proposals = Proposals(slots, transports)
+        self.creator = Creator(self, slots, transports)
+        self.gathering = Gathering(slots, states, tasks, transports)
 
     @property
     def agreed(self) -> Agreement:
@@ -122,15 +105,35 @@ class Session:
         """
         The BUNDLE-tag which has been negotiated, if something else depends on it.
         """
-        return needed_tag(self._bundled, self.agreed)
+        return self.agreed.needed_tag(self.bundled)
 
-    def take_spare_data(self) -> aiortc.RTCSctpTransport | None:
+    @property
+    def bundled(self) -> list[str]:
         """
-        Return the SCTP transport that an offer has described, if no description has
-        been set that has it, for the first data channel.
+        What has been bundled by negotiation, the BUNDLE-tag first.
         """
-        spare, self.spare_data = self.spare_data, None
-        return spare
+        descriptions = self._slots.descriptions
+        return negotiated_mids(descriptions.current_local, descriptions.current_remote)
+
+    @property
+    def is_negotiation_needed(self) -> bool:
+        descriptions = self._slots.descriptions
+        # A stopped transceiver whose section is the BUNDLE-tag stays inactive.
+        tag = self.tag
+        return is_needed(
+            replace_credentials=bool(self.credentials_to_replace),
+            data_channels=self._slots.data in self.own,
+            media=[
+                Medium(x.mid, "inactive")
+                if x.stopped and tag is not None and x.mid == tag
+                else Medium(
+                    x.mid, x.direction, x.stopped, _aiortc.stream_set_for(x.sender)
+                )
+                for x in self._slots.transceivers
+            ],
+            local=described(descriptions.current_local),
+            remote=described(descriptions.current_remote),
+        )
 
     def adopt(self, endpoint: Endpoint) -> None:
         """
@@ -150,65 +153,6 @@ class Session:
             self.stop_unused()
             self._states.update()
 
-    # From the agreement to a description, which changes nothing
-
-    @property
-    def describer(self) -> describe.Describer:
-        return describe.Describer(
-            self._slots.cname, self.transports.describer(), self._slots.legacy_data
-        )
-
-    def answer(self) -> SessionDescription:
-        """
-        Make an answer to the peer's offer.
-        """
-        offer = self._slots.descriptions.pending_remote
-        bundled = bundled_mids(offer)
-        offered = self.offered or self.agreement
-        live = {x.mid for x in offered if x.described}
-        tag = needed_tag([x for x in bundled if x in live], offered)
-        answer = describe.answer(self.describer, offered, tag)
-        # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
-        mids = {*bundled_mids(answer)}
-        set_bundled_mids(answer, [x for x in bundled if x in mids])
-        return answer
-
-    def keeps_nothing(self, offer: SessionDescription) -> bool:
-        """
-        Whether an offer rejects all that is agreed: then what is new in it has
-        credentials of its own.
-        """
-        rejected = rejected_mids(offer)
-        live = {x.rtp.muxId for x in offer.media} - rejected
-        agreed = {x.mid for x in self.agreed if x.described and not x.rejected}
-        return bool(live) and bool(agreed) and agreed.isdisjoint(live)
-
-    def offer(self, data_first: bool) -> SessionDescription:
-        """
-        Make an offer.
-
-        :param data_first: Whether there are data channels in any case, before what is
-                           new.
-        """
-        data = self._slots.data
-        if data is None and data_first:
-            data = self._spare()
-        described = self.agreement.by_endpoint
-        waiting: list[Endpoint] = [
-            x for x in self._slots.transceivers if x not in described and not x.stopped
-        ]
-        if data is not None and data not in described:
-            waiting.insert(0 if data_first else len(waiting), data)
-        created = describe.offer(
-            self.describer,
-            self.agreement,
-            self.agreed,
-            waiting,
-            self.tag or self._tag_for(waiting),
-        )
-        self._created = created.endpoints
-        return created.description
-
     # From a description to a plan, which changes nothing
 
     def plan(self, side: str, description: SessionDescription) -> Agreement:
@@ -220,21 +164,7 @@ class Session:
         """
         descriptions = self._slots.descriptions
         is_offer = description.type == "offer"
-        offer = None
-        if not is_offer:
-            offer = descriptions.pending_remote
-            if side == "remote":
-                offer = descriptions.pending_local
-            if offer is not None:
-                name_sections(description, [x.rtp.muxId for x in offer.media])
-        check.check_description(description)
-        if offer is not None:
-            check.check_sections_of_answer(description, offer)
-        else:
-            name_sections(description, [x.mid for x in self.agreed])
-            free = {x.mid for x in self.agreed if x.rejected}
-            check.check_same_sections(description, descriptions.current_remote, free)
-        check.check_live_sections(description, own=side == "local")
+        check.check(description, side, descriptions, self.agreed)
         glare = side == "remote" and is_offer and descriptions.pending_local is not None
         now, provisional = self.agreed if glare else self.agreement, None
         if not is_offer and self.offered is not None:
@@ -289,7 +219,7 @@ class Session:
             self._slots.show_descriptions(
                 descriptions.with_description(side, description), state
             )
-            self._created = {}
+            self.creator.forget()
             if description.type == "offer":
                 self.offered = agreement
                 if side == "local":
@@ -298,7 +228,8 @@ class Session:
         if description.type != "offer":
             for transport in self.transports:
                 transport.agree(answerer=side == "local")
-        if side == "remote" and self._brings_transport(before):
+        policy = self.transports.configuration.bundlePolicy
+        if side == "remote" and brings_transport(before, agreement, policy):
             self._states.show_new()
             self._states.update()
         self.stop_unused()
@@ -322,14 +253,12 @@ class Session:
         before, descriptions = self.agreement, self._slots.descriptions
         stable = self.stable or Stable(before, descriptions.stable())
         self.stable = self.offered = None
-        self._created = {}
+        self.creator.forget()
         with self._states.quiet(later=not tells_gathering):
             self._exchange(stable.agreement)
             self._slots.show_descriptions(stable.descriptions, state)
             self._proposals.withdraw(stable.agreement)
-        for waiting in self.offers:
-            waiting.rolled_back = True
-        self.offers = []
+        self.gathering.forget_offers(rolled_back=True)
         self.stop_unused()
         self._slots.end_disconnected()
         self._stable_again()
@@ -339,50 +268,13 @@ class Session:
 
     # Private
 
-    @property
-    def _bundled(self) -> list[str]:
-        """
-        What has been bundled by negotiation, the BUNDLE-tag first.
-        """
-        descriptions = self._slots.descriptions
-        return negotiated_mids(descriptions.current_local, descriptions.current_remote)
-
-    def _tag_for(self, waiting: Sequence[Endpoint]) -> str | None:
-        """
-        Return the BUNDLE-tag if something that gets an m-section has its transport:
-        browsers would begin another one if the tag were rejected.
-        """
-        bundled, sections = self._bundled, self.agreed.by_mid
-        if bundled and bundled[0] in sections:
-            transport = sections[bundled[0]].transport
-            if any(_aiortc.dtls_of(x) is transport for x in waiting):
-                return bundled[0]
-        return None
-
-    def _brings_transport(self, before: Agreement) -> bool:
-        """
-        Whether something new shares the transport of a bundle which in aiortc has one
-        of its own for a moment.
-        """
-        policy = self.transports.configuration.bundlePolicy
-        kinds = {x.kind for x in before}
-        if policy == RTCBundlePolicy.MAX_BUNDLE:
-            return False
-        return any(
-            x.endpoint in self.agreement.made
-            and x.transport in before.negotiated
-            and x.mid not in before.mids
-            and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
-            for x in self.agreement
-        )
-
     def _exchange(self, agreement: Agreement) -> None:
         """
         Have another agreement in the place of the present one.
         """
         before, self.agreement = self.agreement, agreement
-        if self.spare_data in agreement.by_endpoint:
-            self.spare_data = None
+        if self.creator.spare_data in agreement.by_endpoint:
+            self.creator.take_spare_data()
         sections = agreement.by_endpoint
         dropped = {x for x in before.made if x not in sections and x not in self.own}
         for endpoint, section in sections.items():
@@ -400,7 +292,7 @@ class Session:
         """
         self.stable = self.offered = None
         self._end_rejected()
-        self.offers = []
+        self.gathering.forget_offers()
         local = self._slots.descriptions.current_local
         if not self.credentials_to_replace & credentials([local]):
             self.credentials_to_replace = set()
@@ -429,7 +321,7 @@ class Session:
             if section.track is not None:
                 _aiortc.end_track(section.track)
         self.agreement = self.agreement.settled()
-        self._renew_origins()
+        self.transports.renew_origins(self.agreement)
         self._slots.show(self.agreement, ended, self.transports.origins)
         self.transports.use(self.agreement)
         if not self.agreement.negotiated:
@@ -449,12 +341,12 @@ class Session:
             transceivers=[
                 x for x in self._slots.transceivers if not _aiortc.is_gone(x)
             ],
-            data=self._slots.data or self.spare_data,
+            data=self._slots.data or self.creator.spare_data,
             own=self.own,
             kept=self._offered if associates else self.added,
             associates_all=associates,
             associated={x for x in self.transports.made if x.state != "new"},
-            offered=self._created,
+            offered=self.creator.endpoints,
             provisional=provisional,
             shares_by_kind=self.transports.configuration.bundlePolicy
             != RTCBundlePolicy.MAX_COMPAT,
@@ -463,55 +355,23 @@ class Session:
             make_transport=self._slots.create_transport,
             transport_for=self._slots.transport_for,
             transport_of=lambda x: self.transports.origins.get(x, _aiortc.dtls_of(x)),
-            tag=next(iter(self._bundled), None),
+            tag=next(iter(self.bundled), None),
             tag_addresses=addresses(
-                self._slots.descriptions.current_remote, self._bundled[:1]
+                self._slots.descriptions.current_remote, self.bundled[:1]
             ),
         )
-
-    def _spare(self) -> aiortc.RTCSctpTransport:
-        if self.spare_data is None:
-            dtls = self._slots.transport_for("application")
-            self.spare_data = self._slots.make_data(dtls)
-            self.transports.made.add(dtls)
-        return self.spare_data
-
-    def _renew_origins(self) -> None:
-        """
-        Give what has no section another transport, if its own has lost all sections: it
-        belongs to what the peer has had there.
-        """
-        used = {*self.agreement.transports}
-        origins, renewed = self.transports.origins, {}
-        described = self.agreement.by_endpoint
-        for endpoint in self._slots.endpoints():
-            dtls = origins.get(endpoint, _aiortc.dtls_of(endpoint))
-            if endpoint not in described and dtls not in used and ice_of(dtls).agreed:
-                if dtls not in renewed:
-                    renewed[dtls] = self._slots.create_transport()
-                origins[endpoint] = renewed[dtls]
 
     def stop_unused(self) -> None:
         """
         Stop the transports which nothing uses, nor would after a rollback.
         """
-        kept = {*self._slots.dtls_transports}
-        origins = self.transports.origins
-        endpoints = {*self._slots.endpoints()}
-        described = self.agreement.by_endpoint
-        for endpoint in list(origins):
-            if endpoint not in endpoints or (
-                self.stable is None and endpoint in described
-            ):
-                del origins[endpoint]
-        kept |= {*origins.values()}
-        # What runs stays with its transport until the next one is connected (RFC 8842
-        # section 5.5).
-        kept |= self._slots.carrying()
-        if self.spare_data is not None:
-            kept.add(self.spare_data.transport)
+        kept: set[aiortc.RTCDtlsTransport] = set()
+        if self.creator.spare_data is not None:
+            kept.add(self.creator.spare_data.transport)
         if self.stable is not None:
-            kept |= {*self.stable.agreement.transports}
+            kept |= self.stable.agreement.transports
+        else:
+            self.transports.forget_origins(self.agreement)
         self.transports.stop_unused(kept)
 
     def _tell_tracks(self, before: Agreement, agreement: Agreement) -> None:
@@ -527,19 +387,3 @@ class Session:
             track = section.track
             if section.receiving and track is not None and not was.get(track, False):
                 self._slots.emit("track", track)
-
-
-def needed_tag(mids: Sequence[str], agreement: Agreement) -> str | None:
-    """
-    Return the BUNDLE-tag, if something else that is bundled depends on it.
-
-    :param mids: What is bundled, the tag first.
-    """
-    sections = agreement.by_mid
-    others = (sections[x].endpoint for x in mids[1:] if x in sections)
-    if any(
-        x is not None and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
-        for x in others
-    ):
-        return mids[0]
-    return None

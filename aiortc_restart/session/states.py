@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 import aiortc
+from aiortc import RTCBundlePolicy
 
 from .._aiortc import Slots
+from ..negotiation.agreement import Agreement
 from ..negotiation.signaling import OFFERED
 
 CLOSED_PATIENCE = 12.0
@@ -172,6 +174,25 @@ class States:
             self._closed_timer = asyncio.get_running_loop().call_later(
                 CLOSED_PATIENCE, self._close_if_over
             )
+
+
+def brings_transport(
+    before: Agreement, agreement: Agreement, policy: aiortc.RTCBundlePolicy
+) -> bool:
+    """
+    Whether something new shares the transport of a bundle which in aiortc has one of
+    its own for a moment.
+    """
+    kinds = {x.kind for x in before}
+    if policy == RTCBundlePolicy.MAX_BUNDLE:
+        return False
+    return any(
+        x.endpoint in agreement.made
+        and x.transport in before.negotiated
+        and x.mid not in before.mids
+        and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
+        for x in agreement
+    )
 
 
 def connection_state(ice: Set[str], dtls: Set[str]) -> str:

@@ -175,6 +175,27 @@ class Transports:
             if not (isinstance(x, RTCRtpTransceiver) and x.stopped)
         )
 
+    def forget_origins(self, agreement: Agreement) -> None:
+        """
+        Forget with which transports the endpoints were made to which no rollback leads.
+        """
+        for endpoint in self.origins.keys() & agreement.by_endpoint.keys():
+            del self.origins[endpoint]
+
+    def renew_origins(self, agreement: Agreement) -> None:
+        """
+        Give what has no section another transport, if its own has lost all sections: it
+        belongs to what the peer has had there.
+        """
+        renewed: dict[aiortc.RTCDtlsTransport, aiortc.RTCDtlsTransport] = {}
+        used, described = agreement.transports, agreement.by_endpoint
+        for endpoint in self._slots.endpoints():
+            dtls = self.origins.get(endpoint, _aiortc.dtls_of(endpoint))
+            if endpoint not in described and dtls not in used and ice_of(dtls).agreed:
+                if dtls not in renewed:
+                    renewed[dtls] = self._slots.create_transport()
+                self.origins[endpoint] = renewed[dtls]
+
     def servers_changed(self) -> bool:
         """
         Whether the connection uses candidates of other servers, or another policy, than
@@ -203,13 +224,23 @@ class Transports:
         ):
             self.start()
 
+    def stop(self, transports: Iterable[aiortc.RTCDtlsTransport]) -> None:
+        for dtls in [*transports]:
+            self.made.discard(dtls)
+            self.stopping.create(self._stop(dtls), "stop transport")
+
     def stop_unused(self, kept: Iterable[aiortc.RTCDtlsTransport]) -> None:
         """
         Stop the transports which nothing uses, nor would after a rollback.
+
+        :param kept: Others that would be used, or are to be.
         """
-        for dtls in self.made - {*kept}:
-            self.made.discard(dtls)
-            self.stopping.create(self._stop(dtls), "stop transport")
+        for gone in self.origins.keys() - {*self._slots.endpoints()}:
+            del self.origins[gone]
+        kept = {*kept, *self._slots.dtls_transports, *self.origins.values()}
+        # What runs stays with its transport until the next one is connected (RFC 8842
+        # section 5.5).
+        self.stop(self.made - kept - self._slots.carrying())
 
     def use(self, agreement: Agreement) -> None:
         """
