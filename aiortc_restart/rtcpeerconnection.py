@@ -1,26 +1,22 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import aiortc
-from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError
-from aiortc.rtcpeerconnection import or_direction
+from aiortc.exceptions import InvalidStateError
 
 from . import _aiortc
 from ._aiortc import Endpoint, Slots
-from ._tasks import Tasks
+from ._asyncio import Tasks
 from .ice import RTCIceTransport, is_end_of_candidates
 from .negotiation.check import next_state
 from .negotiation.created import wants_restart
 from .negotiation.needed import NegotiationNeeded
-from .negotiation.operations import Operation, OperationsChain, PlainOperation
-from .negotiation.places import check_addressed, check_named
-from .negotiation.sections import (
-    can_trickle,
-    credentials,
-)
-from .negotiation.signaling import ANSWERED, OFFERING
+from .negotiation.operations import OperationsChain, PlainOperation
+from .negotiation.places import check_named
+from .negotiation.sections import can_trickle, credentials
+from .negotiation.signaling import ANSWERED
 from .negotiation.text import parse
 from .rtcconfiguration import (
     RTCConfiguration,
@@ -28,15 +24,7 @@ from .rtcconfiguration import (
     check_modification,
     copy_configuration,
 )
-from .session import Candidates, Session, States, Transports
-
-WITHOUT_SENDING = {
-    "inactive": "inactive",
-    "recvonly": "recvonly",
-    "sendonly": "inactive",
-    "sendrecv": "recvonly",
-}
-"What a direction becomes when there is nothing to send any more."
+from .session import Session
 
 
 class RTCPeerConnection(_aiortc.RTCPeerConnection):
@@ -61,43 +49,20 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         super().__init__(settings)
         self._slots = Slots(self)
         self._tasks = Tasks("RTCPeerConnection")
-        self._candidates = Candidates(
-            self._slots,
-            self._tasks,
-            agreement=lambda: self._session.agreement,
-            agreed=lambda: self._session.agreed,
-        )
-        self._transports = Transports(
-            self._slots,
-            settings,
-            self._tasks,
-            agreement=lambda: self._session.agreement,
-            answered=lambda: self._session.answered,
-            found=self._candidates.found,
-            server_failed=self._candidates.server_failed,
-        )
-        self._states = States(self._slots, settled=self._transports.start_connected)
-        self._states.configure(settings.iceFailedTimeout)
         self._needed = NegotiationNeeded(
             # Who waits for an answer's candidates is to send it before another offer.
             busy=lambda: len(self._operations) > 0,
             check=lambda: self._session.is_negotiation_needed,
             stable=lambda: self.signalingState == "stable" and self._closing is None,
-            fire=self._fire_negotiation_needed,
+            fire=functools.partial(self.emit, "negotiationneeded"),
         )
         self._operations = OperationsChain(
             emptied=self._needed.chain_emptied, assert_open=self._assert_open
         )
         self._session = Session(
-            self._slots,
-            self._states,
-            self._tasks,
-            self._transports,
-            self._candidates,
-            stable_again=self._needed.reset,
+            self._slots, settings, self._tasks, stable_again=self._needed.reset
         )
-        self._candidates.transports = self._transports
-        self._transports.released = self._session.stop_unused
+        self._transports = self._session.transports
 
     @property
     def canTrickleIceCandidates(self) -> bool | None:
@@ -139,10 +104,10 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         if candidate is not None and not is_end_of_candidates(candidate):
             check_named(candidate)
         self._assert_open()
-        check = functools.partial(self._assert_addressed, candidate)
+        check = functools.partial(self._session.candidates.check, candidate)
         try:
             async with self._operations.operation(check=check, steady=True):
-                transports = self._candidates.record(candidate)
+                transports = self._session.candidates.record(candidate)
         except InvalidStateError:
             if self._closing is None:
                 raise
@@ -151,49 +116,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         # A name may take long to resolve, and nothing waits for it.
         for transport in transports:
             await transport.addRemoteCandidate(candidate)
-
-    def addTrack(self, track: aiortc.MediaStreamTrack) -> _aiortc.RTCRtpSender:
-        """
-        Add a :class:`MediaStreamTrack` to the set of media tracks which
-        will be transmitted to the remote peer.
-
-        Fires the `"negotiationneeded"` event, if the session has to be negotiated for
-        it (webrtc-pc #dom-rtcpeerconnection-addtrack).
-
-        :raises InvalidAccessError: if the track has a sender already.
-        :raises InvalidStateError: if the connection is closed.
-        :rtype: :class:`RTCRtpSender`
-        """
-        self._assert_open()
-        if track.kind not in ("audio", "video"):
-            raise InternalError(f'Invalid track kind "{track.kind}"')
-        if track in [x.track for x in self.getSenders()]:
-            raise InvalidAccessError("Track already has a sender")
-        transceiver = self._use_for(track)
-        self._session.own.add(transceiver)
-        self._needed.update()
-        return cast(_aiortc.RTCRtpSender, transceiver.sender)
-
-    def addTransceiver(
-        self,
-        trackOrKind: str | aiortc.MediaStreamTrack,
-        direction: str = "sendrecv",
-    ) -> aiortc.RTCRtpTransceiver:
-        """
-        Add a new :class:`RTCRtpTransceiver`.
-
-        Fires the `"negotiationneeded"` event (webrtc-pc
-        #dom-rtcpeerconnection-addtransceiver).
-
-        :raises InvalidAccessError: if the track has a sender already.
-        :raises InvalidStateError: if the connection is closed.
-        :rtype: :class:`RTCRtpTransceiver`
-        """
-        transceiver = super().addTransceiver(trackOrKind, direction)
-        self._session.own.add(transceiver)
-        self._session.added.add(transceiver)
-        self._needed.update()
-        return transceiver
 
     async def close(self) -> None:
         """
@@ -210,7 +132,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self._candidates.forget()
+        self._session.candidates.forget()
         self._keep_transports()
         await super().close()
         self._transports.stop(self._transports.made)
@@ -226,38 +148,10 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
         :rtype: :class:`RTCSessionDescription`
         """
-        async with self._operations.operation(
-            harmless=True, check=self._assert_answering
-        ):
-            return self._session.creator.answer()
-
-    def createDataChannel(
-        self,
-        label: str,
-        maxPacketLifeTime: int | None = None,
-        maxRetransmits: int | None = None,
-        ordered: bool = True,
-        protocol: str = "",
-        negotiated: bool = False,
-        id: int | None = None,
-    ) -> aiortc.RTCDataChannel:
-        """
-        Create a data channel with the given label.
-
-        The first one fires the `"negotiationneeded"` event (webrtc-pc
-        #dom-peerconnection-createdatachannel).
-
-        :raises InvalidStateError: if the connection is closed.
-        :rtype: :class:`RTCDataChannel`
-        """
-        self._assert_open()
-        channel = super().createDataChannel(
-            label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
-        )
-        assert self.sctp is not None
-        self._session.own.add(self.sctp)
-        self._needed.update()
-        return channel
+        creator = self._session.creator
+        check = functools.partial(creator.check, "answer")
+        async with self._operations.operation(harmless=True, check=check):
+            return creator.answer()
 
     async def createOffer(
         self, iceRestart: bool = False
@@ -279,11 +173,10 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :raises TypeError: if the argument is anything else.
         :rtype: :class:`RTCSessionDescription`
         """
-        restart = wants_restart(iceRestart)
-        async with self._operations.operation(
-            harmless=True, check=self._assert_offering
-        ):
-            return self._session.creator.offer(restart)
+        restart, creator = wants_restart(iceRestart), self._session.creator
+        check = functools.partial(creator.check, "offer")
+        async with self._operations.operation(harmless=True, check=check):
+            return creator.offer(restart)
 
     def getConfiguration(self) -> RTCConfiguration:
         """
@@ -303,30 +196,6 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         self._needed.look_again()
         return super().getTransceivers()
-
-    def removeTrack(self, sender: aiortc.RTCRtpSender) -> None:
-        """
-        Stop sending the track of a :class:`RTCRtpSender`, which stays for another one.
-
-        Fires the `"negotiationneeded"` event, as the transceiver's direction becomes
-        `recvonly` or `inactive`. Without a track, and if the transceiver is stopped,
-        there is nothing to do (webrtc-pc #dom-rtcpeerconnection-removetrack).
-
-        :param sender: One that :meth:`addTrack` has returned, or a transceiver's.
-
-        :raises InvalidAccessError: if the sender is not this connection's.
-        :raises InvalidStateError: if the connection is closed.
-        """
-        self._assert_open()
-        if not _aiortc.is_sender_of(self, sender):
-            raise InvalidAccessError("The sender is not this connection's")
-        for transceiver in self.getTransceivers():
-            if transceiver.sender is not sender or transceiver.stopped:
-                continue
-            if sender.track is not None:
-                _aiortc.set_track(sender, None)
-                transceiver.direction = WITHOUT_SENDING[transceiver.direction]
-                self._needed.update()
 
     def restartIce(self) -> None:
         """
@@ -374,8 +243,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             self._transports.configuration, configuration, self._session.described
         )
         settings = copy_configuration(configuration)
-        self._transports.configure(settings)
-        self._states.configure(settings.iceFailedTimeout)
+        self._session.configure(settings)
 
     async def setLocalDescription(
         self, sessionDescription: aiortc.RTCSessionDescription | None = None
@@ -405,26 +273,24 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         :raises ValueError: if the description is not valid. Nothing has changed then.
         """
         session = self._session
-        check = functools.partial(self._assert_settable, "local", sessionDescription)
+        check = functools.partial(self._next_state, "local", sessionDescription)
         async with self._operations.operation(check=check) as operation:
             await session.gathering.answers_sent(operation)
             if sessionDescription is None:
-                answers = self.signalingState in ANSWERED
+                answers = self._slots.signaling_state in ANSWERED
                 type = "answer" if answers else "offer"
                 create = self.createAnswer if answers else self.createOffer
                 with operation.parts():
                     sessionDescription = await session.creator.create(type, create)
             self._log_description("setLocalDescription", sessionDescription)
-            state = next_state(self.signalingState, "local", sessionDescription)
+            state = self._next_state("local", sessionDescription)
             if sessionDescription.type == "rollback":
-                self._roll_back(operation, state)
+                self._session.roll_back(state, operation)
                 return
             description = session.creator.parse(sessionDescription)
             agreement = session.plan("local", description)
             session.commit("local", description, agreement, state)
-            trickle = self._transports.configuration.iceTrickle
-            trickle = trickle and self.canTrickleIceCandidates is not False
-            await session.gathering.gather(sessionDescription.type, operation, trickle)
+            await session.gathering.gather(sessionDescription.type, operation)
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -453,19 +319,19 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
-        check = functools.partial(self._assert_settable, "remote", sessionDescription)
+        check = functools.partial(self._next_state, "remote", sessionDescription)
         async with self._operations.operation(check=check) as operation:
             self._log_description("setRemoteDescription", sessionDescription)
             type = sessionDescription.type
-            glare = type == "offer" and self.signalingState == "have-local-offer"
-            state = next_state(self.signalingState, "remote", sessionDescription)
+            glare = type == "offer" and self._slots.descriptions.pending_local
+            state = self._next_state("remote", sessionDescription)
             if type == "rollback":
-                self._roll_back(operation, state)
+                self._session.roll_back(state, operation)
                 return
             description = parse(sessionDescription)
             agreement = self._session.plan("remote", description)
             if glare:
-                self._session.roll_back("stable", tells_gathering=True)
+                self._session.roll_back("stable")
                 # Handlers of its event may have changed what there is.
                 self._assert_open()
                 agreement = self._session.plan("remote", description)
@@ -473,48 +339,10 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
 
     # Private
 
-    def _assert_addressed(self, candidate: aiortc.RTCIceCandidate | None) -> None:
-        check_addressed(candidate, self._slots.descriptions.remote)
-
-    def _assert_answering(self) -> None:
-        if self.signalingState not in ANSWERED:
-            raise InvalidStateError(
-                f'Cannot create answer in signaling state "{self.signalingState}"'
-            )
-
-    def _assert_offering(self) -> None:
-        if self.signalingState not in OFFERING:
-            raise InvalidStateError(
-                f'Cannot create offer in signaling state "{self.signalingState}"'
-            )
-
-    def _assert_settable(
+    def _next_state(
         self, side: str, description: aiortc.RTCSessionDescription | None
-    ) -> None:
-        next_state(self.signalingState, side, description)
-
-    def _fire_negotiation_needed(self) -> None:
-        self.emit("negotiationneeded")
-
-    def _roll_back(self, operation: Operation, state: str) -> None:
-        self._session.roll_back(state)
-        # The gathering state is told of when the step's caller has seen its end.
-        operation.ended.add_done_callback(lambda _: self._states.update_gathering())
-
-    def _use_for(self, track: aiortc.MediaStreamTrack) -> aiortc.RTCRtpTransceiver:
-        """
-        Return a transceiver which sends a track from now on.
-        """
-        for transceiver in self.getTransceivers():
-            if (
-                transceiver.kind == track.kind
-                and transceiver.sender.track is None
-                and not transceiver.stopped
-            ):
-                _aiortc.set_track(transceiver.sender, track)
-                transceiver.direction = or_direction(transceiver.direction, "sendonly")
-                return transceiver
-        return super().addTransceiver(track)
+    ) -> str:
+        return next_state(self._slots.signaling_state, side, description)
 
     # What aiortc and its emitter ask for
 
@@ -532,8 +360,14 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         return self._transports.create()
 
     def _derive_states(self) -> Callable[[], None]:
-        self._states.update_gathering()
-        return self._states.derive()
+        self._session.states.update_gathering()
+        return self._session.states.derive()
+
+    def _used(self, endpoint: Endpoint, added: bool = False) -> None:
+        self._session.own.add(endpoint)
+        if added:
+            self._session.added.add(endpoint)
+        self._needed.update()
 
     def _take_spare_data(self) -> aiortc.RTCSctpTransport | None:
         return self._session.creator.take_spare_data()
@@ -545,12 +379,12 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         """
         # Who does not await it need not know: aiortc replaces it all the same.
         if self._closing is not None:
-            error = InvalidStateError("RTCPeerConnection is closed")
-            return PlainOperation(error=error)
-        if any(x.sender is sender and x.stopped for x in self.getTransceivers()):
-            error = InvalidStateError("RTCRtpTransceiver is stopped")
-            return PlainOperation(error=error)
-        return self._operations.join()
+            error = "RTCPeerConnection is closed"
+        elif any(x.sender is sender and x.stopped for x in self.getTransceivers()):
+            error = "RTCRtpTransceiver is stopped"
+        else:
+            return self._operations.join()
+        return PlainOperation(error=InvalidStateError(error))
 
     def _transceiver_changed(self) -> None:
         self._needed.update()

@@ -35,7 +35,7 @@ async def keep_out(pair: Pair, candidate: RTCIceCandidate, held: bool = True) ->
     """
     said = pair.answerer.remoteDescription
     await pair.answerer.addIceCandidate(candidate)
-    assert len(pair.answerer._candidates._held_candidates) == held
+    assert len(pair.answerer._session.candidates._held_candidates) == held
     assert pair.answerer.remoteDescription == said
     for generation in ice_transport(pair.answerer).generations:
         ports = [x.port for x in generation.connection.remote_candidates]

@@ -11,7 +11,7 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiortc_restart.negotiation.numbers import (
+from aiortc_restart.negotiation.agreement import (
     EXTENSION_IDS,
     PAYLOAD_TYPES,
     MediaNumbers,
@@ -111,7 +111,7 @@ def test_copy() -> None:
     numbers = MediaNumbers().learned(
         described([codec(96, "other")], [extension(1, "other")])
     )
-    offer = numbers.copy()
+    offer = MediaNumbers(numbers)
     (found,) = offer.number_codecs([codec(96)], [], keep_order=True)
     (uri,) = offer.number_extensions([extension(1, "mine")])
     assert found.payloadType not in {None, 96}
@@ -130,9 +130,11 @@ def test_order() -> None:
     negotiated = [codec(110, "b"), codec(111, "a")]
     numbers = numbers.learned(described(negotiated))
     available = [codec(1 + 96, "a"), codec(2 + 96, "b"), codec(3 + 96, "c")]
-    kept = numbers.copy().number_codecs(available, negotiated, keep_order=True)
+    kept = MediaNumbers(numbers).number_codecs(available, negotiated, keep_order=True)
     assert [x.name for x in kept] == ["b", "a", "c"]
-    chosen = numbers.copy().number_codecs(available, negotiated, keep_order=False)
+    chosen = MediaNumbers(numbers).number_codecs(
+        available, negotiated, keep_order=False
+    )
     assert [x.name for x in chosen] == ["a", "b", "c"]
     assert set(numbers_of(kept)) == set(numbers_of(chosen))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiortc.codecs import CODECS
-from aiortc.rtcpeerconnection import find_common_codecs
+from aiortc.rtcpeerconnection import find_common_codecs, wrap_session_description
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from aiortc_restart import RTCIceCandidate, RTCSessionDescription
@@ -565,10 +565,10 @@ def test_no_origin() -> None:
 
 def test_wrap() -> None:
     """
-    Applications get type and text.
+    Applications get type and text: aiortc makes its text of a description.
     """
-    assert text.wrap(None) is None
-    wrapped = text.wrap(read(SESSION + AUDIO))
+    wrapped = wrap_session_description(read(SESSION + AUDIO))
+    assert wrapped is not None
     assert parts(wrapped.sdp) == parts(SESSION + AUDIO)
     assert wrapped.sdp == str(read(SESSION + AUDIO))
     assert wrapped.type == "offer"

@@ -14,7 +14,7 @@ from aiortc.exceptions import OperationError
 
 from aiortc_restart import RTCIceCandidate, RTCPeerConnection
 from aiortc_restart.ice.stun import StunProtocol
-from aiortc_restart.negotiation.held import HOLDING_TIME
+from aiortc_restart.negotiation.places import HOLDING_TIME
 
 from .calls import Unbundled, answered, ice_transport, offered, sections, ufrag_of
 from .network import Network
@@ -304,9 +304,9 @@ async def test_hostile(network: Network) -> None:
             with pytest.raises(OperationError, match="no such candidate"):
                 await pair.answerer.addIceCandidate(candidate(1, name, mid))
         await pair.answerer.addIceCandidate(candidate(1, "good", "7"))
-        assert len(pair.answerer._candidates._held_candidates) == 1
+        assert len(pair.answerer._session.candidates._held_candidates) == 1
         await asyncio.sleep(2 * HOLDING_TIME)
-        assert len(pair.answerer._candidates._held_candidates) == 0
+        assert len(pair.answerer._session.candidates._held_candidates) == 0
 
 
 async def test_partial_restart(network: Network) -> None:
@@ -323,7 +323,7 @@ async def test_partial_restart(network: Network) -> None:
         await pair.offerer.setRemoteDescription(answer)
         await asyncio.sleep(5)
         await pair.answerer.addIceCandidate(candidate(1, old, mid="0"))
-        assert len(pair.answerer._candidates._held_candidates) == 0
+        assert len(pair.answerer._session.candidates._held_candidates) == 0
         assert 1025 not in known(ice_transport(pair.answerer))
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aiortc_restart import RTCIceCandidate, RTCPeerConnection
 from aiortc_restart.ice.connection import MAX_REMOTE_CANDIDATES
-from aiortc_restart.negotiation.held import HOLDING_TIME, MAX_HELD
+from aiortc_restart.negotiation.places import HOLDING_TIME, MAX_HELD
 
 from .calls import ROLLBACK, answered, ice_transport, offered, path, peers, ufrag_of
 from .network import Datagram, Network, run
@@ -113,11 +113,11 @@ async def test_of_a_new_section(network: Network) -> None:
     async with connected_pair(network) as pair:
         name = ufrag_of(pair.offerer.localDescription)
         await pair.answerer.addIceCandidate(candidate(1, name, mid="1"))
-        assert len(pair.answerer._candidates._held_candidates) == 1
+        assert len(pair.answerer._session.candidates._held_candidates) == 1
         pair.offerer.addTransceiver("audio")
         offer = await offered(pair.offerer)
         await pair.answerer.setRemoteDescription(offer)
-        assert len(pair.answerer._candidates._held_candidates) == 0
+        assert len(pair.answerer._session.candidates._held_candidates) == 0
 
 
 async def test_for_some_time(network: Network) -> None:
@@ -144,7 +144,7 @@ async def test_bounded(network: Network) -> None:
         for number in range(1000):
             await pair.answerer.addIceCandidate(candidate(number, f"none{number % 7}"))
         assert (
-            len(pair.answerer._candidates._held_candidates)
+            len(pair.answerer._session.candidates._held_candidates)
             == MAX_HELD
             <= MAX_REMOTE_CANDIDATES
         )
@@ -154,7 +154,7 @@ async def test_bounded(network: Network) -> None:
         await asyncio.sleep(0)
         assert ports(pair.answerer)[-1] == [1025]
         await pair.answerer.close()
-        assert len(pair.answerer._candidates._held_candidates) == 0
+        assert len(pair.answerer._session.candidates._held_candidates) == 0
 
 
 async def test_retired(network: Network, caplog: pytest.LogCaptureFixture) -> None:
@@ -174,7 +174,7 @@ async def test_retired(network: Network, caplog: pytest.LogCaptureFixture) -> No
         for name in names[:-1]:
             await call.bob.addIceCandidate(candidate(1, name))
             assert f"x candidate of the retired generation {name}" in caplog.text
-        assert len(call.bob._candidates._held_candidates) == 0
+        assert len(call.bob._session.candidates._held_candidates) == 0
         assert all(1025 not in x for x in ports(call.bob))
 
 
@@ -357,7 +357,7 @@ def arrival(pc: RTCPeerConnection, candidate: RTCIceCandidate) -> str | None:
     current, pending = pc.currentRemoteDescription, pc.pendingRemoteDescription
     described = [ufrag_of(x) for x in (current, pending) if x is not None]
     if name not in described:
-        retired = pc._candidates._held_candidates.is_retired(name, None)
+        retired = pc._session.candidates._held_candidates.is_retired(name, None)
         return None if retired else EARLY[pc.signalingState]
     is_new = (
         f" {candidate.ip} {candidate.port} " not in current.sdp if current else False

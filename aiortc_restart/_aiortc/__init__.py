@@ -10,9 +10,7 @@ from .requirements import PRIVATE_NAMES, check_requirements, missing_names
 
 check_requirements()
 
-from .connection import RTCPeerConnection  # noqa: E402 - only where the base fits
-from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402
-from .emitter import Emitter  # noqa: E402
+from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402 - only where
 from .endpoints import (  # noqa: E402
     Endpoint,
     dtls_of,
@@ -29,6 +27,7 @@ from .ice import (  # noqa: E402
     RTCIceGatherer,
     RTCIceTransport,
 )
+from .interface import RTCPeerConnection  # noqa: E402
 from .media import (  # noqa: E402
     NegotiatedMedia,
     RTCCertificate,
@@ -51,7 +50,6 @@ __all__ = [
     "PRIVATE_NAMES",
     "Connection",
     "Descriptions",
-    "Emitter",
     "Endpoint",
     "GatheringOptions",
     "NegotiatedMedia",

@@ -8,11 +8,10 @@ import aiortc.rtcpeerconnection
 import aiortc.sdp
 from aiortc import RTCBundlePolicy
 from aiortc.exceptions import InvalidStateError
-from aiortc.rtcpeerconnection import wrap_session_description
 
+from .._asyncio import Emitter
 from .._secrets import redacted
 from .dtls import RTCDtlsTransport
-from .emitter import Emitter
 from .endpoints import Endpoint, dtls_of, is_gone, show_transport
 from .ice import RTCIceTransport
 from .media import RTCCertificate, RTCRtpSender, RTCRtpTransceiver
@@ -32,90 +31,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
             RTCCertificate(x._key, x._cert) for x in self.__certificates
         ]
         self._closing: asyncio.Task[None] | None = None
-
-    # What aiortc has
-
-    @property
-    def connectionState(self) -> str:
-        """
-        The current connection state.
-
-        Possible values: `"new"`, `"connecting"`, `"connected"`, `"disconnected"`,
-        `"failed"`, `"closed"`. A connection which is disconnected may come back by
-        itself; one which is failed comes back by an ICE restart.
-
-        When the state changes, the `"connectionstatechange"` event is fired.
-        """
-        return super().connectionState
-
-    @property
-    def currentLocalDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The local description that was negotiated last, or `None`.
-        """
-        return wrap_session_description(self.__currentLocalDescription)
-
-    @property
-    def currentRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The remote description that was negotiated last, or `None`.
-        """
-        return wrap_session_description(self.__currentRemoteDescription)
-
-    @property
-    def iceConnectionState(self) -> str:
-        """
-        The current ICE connection state.
-
-        Possible values: `"new"`, `"checking"`, `"connected"`, `"completed"`,
-        `"disconnected"`, `"failed"`, `"closed"`. It is `"connected"` while a restart
-        looks for another path and the old one carries the call.
-
-        When the state changes, the `"iceconnectionstatechange"` event is fired.
-        """
-        return super().iceConnectionState
-
-    @property
-    def pendingLocalDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The local description that is being negotiated, or `None`.
-        """
-        return wrap_session_description(self.__pendingLocalDescription)
-
-    @property
-    def pendingRemoteDescription(self) -> aiortc.RTCSessionDescription | None:
-        """
-        The remote description that is being negotiated, or `None`.
-        """
-        return wrap_session_description(self.__pendingRemoteDescription)
-
-    @property
-    def signalingState(self) -> str:
-        """
-        The current signaling state.
-
-        Possible values: `"stable"`, `"have-local-offer"`, `"have-remote-offer"`,
-        `"have-local-pranswer"`, `"have-remote-pranswer"`, `"closed"`.
-
-        When the state changes, the `"signalingstatechange"` event is fired.
-        """
-        return super().signalingState
-
-    def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:
-        """
-        Return the list of :class:`RTCRtpReceiver` objects of the transceivers.
-
-        :rtype: list of :class:`RTCRtpReceiver`
-        """
-        return [x.receiver for x in self.getTransceivers()]
-
-    def getSenders(self) -> list[aiortc.RTCRtpSender]:
-        """
-        Return the list of :class:`RTCRtpSender` objects of the transceivers.
-
-        :rtype: list of :class:`RTCRtpSender`
-        """
-        return [x.sender for x in self.getTransceivers()]
 
     # Hooks
 
@@ -154,13 +69,22 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         raise NotImplementedError
 
+    def _used(self, endpoint: Endpoint, added: bool = False) -> None:
+        """
+        Take note of what the application has given a track or a channel.
+
+        :param added: Whether it has added a transceiver.
+        """
+        raise NotImplementedError
+
     def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]:
         raise NotImplementedError
 
     def _log_description(
         self, method: str, description: aiortc.RTCSessionDescription
     ) -> None:
-        self.__log_debug("%s(%s)\n%s", method, description.type, description.sdp)
+        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
+            self.__log_debug("%s(%s)\n%s", method, description.type, description.sdp)
 
     def _assert_open(self) -> None:
         """

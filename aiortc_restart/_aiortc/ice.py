@@ -11,8 +11,8 @@ import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
 
+from .._asyncio import Emitter
 from .._servers import IceServer, all_servers
-from .emitter import Emitter
 
 GatheringOptions = tuple[aioice.TransportPolicy, tuple[IceServer, ...]]
 "By which policy candidates are gathered, and with which servers."
@@ -210,18 +210,22 @@ class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
     ) -> None:
         # The base's connection is not used, and does not know all servers.
         super().__init__([], iceTransportPolicy)
-        self._ice_servers = iceServers
-        self._ice_transport_policy = iceTransportPolicy
+        self._choose(iceServers, iceTransportPolicy)
 
-    def _gathering_options(self) -> GatheringOptions:
+    def _choose(
+        self,
+        servers: list[aiortc.RTCIceServer] | None,
+        policy: aiortc.RTCIceTransportPolicy,
+    ) -> None:
         """
-        Return by which policy candidates are to be gathered, and with which servers.
+        Choose with which servers, and by which policy, candidates are to be gathered.
+
+        :param servers: `None` for aiortc's.
         """
-        servers = self._ice_servers
         if servers is None:
             servers = self.getDefaultIceServers()
         policies = aiortc.rtcicetransport.ICE_TRANSPORT_POLICIES
-        return policies[self._ice_transport_policy], all_servers(servers)
+        self._options: GatheringOptions = policies[policy], all_servers(servers)
 
     def _set_state(self, state: str) -> None:
         if state != self.state:

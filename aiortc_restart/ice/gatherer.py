@@ -74,7 +74,7 @@ class RTCIceGatherer(BaseIceGatherer):
             ice_controlling=False,
         )
         self.generation = IceGeneration(
-            connection, False, self._gathering_options, trickle
+            connection, False, lambda: self._options, trickle
         )
         "The generation which the next description describes."
         self._connection = connection
@@ -90,8 +90,7 @@ class RTCIceGatherer(BaseIceGatherer):
         trickle, or do not.
         """
         self.trickle = trickle
-        self._ice_servers = iceServers
-        self._ice_transport_policy = iceTransportPolicy
+        self._choose(iceServers, iceTransportPolicy)
 
     def create_generation(
         self,
@@ -110,7 +109,7 @@ class RTCIceGatherer(BaseIceGatherer):
             str(parameters.usernameFragment), str(parameters.password), ice_controlling
         )
         generation = IceGeneration(
-            connection, restart, self._gathering_options, self.trickle
+            connection, restart, lambda: self._options, self.trickle
         )
         self.show(generation)
         return generation
@@ -119,7 +118,7 @@ class RTCIceGatherer(BaseIceGatherer):
         """
         Show a generation which another gatherer has made.
         """
-        generation.use_options(self._gathering_options)
+        generation.use_options(lambda: self._options)
         generation.connection.belong_to(self.inbox, self.consent)
         self.show(generation)
 

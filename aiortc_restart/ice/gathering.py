@@ -12,8 +12,8 @@ import aioice.stun
 from aioice.candidate import candidate_foundation, candidate_priority
 
 from .. import _aiortc
+from .._asyncio import Tasks
 from .._servers import IceServer
-from .._tasks import Tasks
 from .candidate import RTCPeerConnectionIceErrorEvent
 from .stun import StunProtocol
 

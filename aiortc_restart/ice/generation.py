@@ -5,7 +5,7 @@ from collections.abc import Callable
 import aiortc
 
 from .._aiortc import GatheringOptions, RemoteCandidates
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from .candidate import (
     RTCIceCandidate,
     RTCPeerConnectionIceErrorEvent,
@@ -167,7 +167,7 @@ class IceGeneration(GatheringGeneration):
             await self.connection.add_remote_candidate(
                 aiortc.rtcicetransport.candidate_to_aioice(candidate)
             )
-            self._settle()
+            self._learn()
 
     def take_remote_candidate(self, candidate: aiortc.RTCIceCandidate) -> None:
         """
@@ -177,7 +177,7 @@ class IceGeneration(GatheringGeneration):
             self.connection.take_remote_candidate(
                 aiortc.rtcicetransport.candidate_to_aioice(candidate)
             )
-            self._settle()
+            self._learn()
 
     def allow_silence(self, seconds: float | None) -> None:
         """
@@ -231,7 +231,7 @@ class IceGeneration(GatheringGeneration):
         come, they are taken.
         """
         self._remote_candidates_known = True
-        self._settle()
+        self._learn()
 
     def ask(self) -> None:
         """
@@ -417,6 +417,11 @@ class IceGeneration(GatheringGeneration):
         else:
             self.connected = self._checked = True
             self._changed()
+            self._settle()
+
+    def _learn(self) -> None:
+        # Before the checks no state follows from what is known of the peer.
+        if self.started:
             self._settle()
 
     def _settle(self) -> None:

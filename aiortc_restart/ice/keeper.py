@@ -6,7 +6,7 @@ import aioice.ice
 import aiortc
 
 from .._aiortc import RTCIceTransport as BaseIceTransport
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from .candidate import (
     RTCIceCandidate,
     RTCIceCandidatePair,

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -450,7 +451,8 @@ class RTCIceTransport(GenerationKeeper):
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
         else:
-            self._active.ask()
+            # Whether the old path works need not be known before the new one does.
+            asyncio.get_running_loop().call_soon(self.ask)
             if self._active.out and self._selected_pair is not None:
                 generation.connection.dead_path = (
                     self._selected_pair.local_addr[0],

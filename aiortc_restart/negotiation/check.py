@@ -12,8 +12,6 @@ from aiortc.codecs import CODECS
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from .._aiortc import Descriptions
-from .agreement import Agreement
 from .sections import (
     LEGACY_DATA_PROFILE,
     bundled_mids,
@@ -23,7 +21,6 @@ from .sections import (
     rejected_mids,
 )
 from .signaling import TRANSITIONS
-from .text import name_sections
 
 DEFAULT_DATA_PORT = 5000
 
@@ -67,37 +64,6 @@ def next_state(
             f'Cannot handle {description.type} in signaling state "{state}"'
         )
     return following
-
-
-def check(
-    description: SessionDescription,
-    side: str,
-    descriptions: Descriptions,
-    agreed: Agreement,
-) -> None:
-    """
-    Check a description by itself and beside those before, and name its m-sections.
-
-    :param descriptions: Those which are in force.
-    :param agreed: What has been answered.
-
-    :raises ValueError: if it cannot be applied.
-    """
-    offer = None
-    if description.type != "offer":
-        offer = descriptions.pending_remote
-        if side == "remote":
-            offer = descriptions.pending_local
-    if offer is not None:
-        name_sections(description, [x.rtp.muxId for x in offer.media])
-    check_description(description)
-    if offer is not None:
-        check_sections_of_answer(description, offer)
-    else:
-        name_sections(description, [x.mid for x in agreed])
-        free = {x.mid for x in agreed if x.rejected}
-        check_same_sections(description, descriptions.current_remote, free)
-    check_live_sections(description, own=side == "local")
 
 
 def check_answer(

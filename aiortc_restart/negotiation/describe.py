@@ -25,8 +25,7 @@ from aiortc.sdp import (
 
 from .. import _aiortc
 from .._aiortc import Endpoint, NegotiatedMedia
-from .agreement import Agreement, Section
-from .numbers import MediaNumbers
+from .agreement import Agreement, MediaNumbers, Section
 from .sections import (
     DATA,
     DATA_PROFILE,
@@ -97,7 +96,7 @@ def offer(
     :param tag: The BUNDLE-tag.
     """
     description = _empty("offer")
-    mids, numbers = {*agreement.mids}, agreement.numbers.copy()
+    mids, numbers = {*agreement.mids}, MediaNumbers(agreement.numbers)
     new = list(waiting)
     places: list[tuple[Section | None, Endpoint | None]] = []
     for index, known in enumerate(agreement):

@@ -126,7 +126,7 @@ class NegotiationNeeded:
         busy: Callable[[], bool],
         check: Callable[[], bool],
         stable: Callable[[], bool],
-        fire: Callable[[], None],
+        fire: Callable[[], object],
     ) -> None:
         self._busy = busy
         self._check = check

@@ -20,7 +20,7 @@ from aiortc.rtcrtpreceiver import RemoteStreamTrack
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .. import _aiortc
-from .._aiortc import Endpoint
+from .._aiortc import Descriptions, Endpoint
 from . import carriers, check
 from .agreement import Agreement, Data, Section, Terms
 from .present import Present, Transport
@@ -31,8 +31,40 @@ from .sections import (
     is_media,
     rejected_mids,
 )
+from .text import name_sections
 
 RECEIVING = ("recvonly", "sendrecv")
+
+
+def check_next(
+    description: SessionDescription,
+    side: str,
+    descriptions: Descriptions,
+    agreed: Agreement,
+) -> None:
+    """
+    Check a description by itself and beside those before, and name its m-sections.
+
+    :param descriptions: Those which are in force.
+    :param agreed: What has been answered.
+
+    :raises ValueError: if it cannot be applied.
+    """
+    offer = None
+    if description.type != "offer":
+        offer = descriptions.pending_remote
+        if side == "remote":
+            offer = descriptions.pending_local
+    if offer is not None:
+        name_sections(description, [x.rtp.muxId for x in offer.media])
+    check.check_description(description)
+    if offer is not None:
+        check.check_sections_of_answer(description, offer)
+    else:
+        name_sections(description, [x.mid for x in agreed])
+        free = {x.mid for x in agreed if x.rejected}
+        check.check_same_sections(description, descriptions.current_remote, free)
+    check.check_live_sections(description, own=side == "local")
 
 
 def local_offer(description: SessionDescription, present: Present) -> Agreement:

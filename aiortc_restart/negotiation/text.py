@@ -9,10 +9,8 @@ more than its text.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import aiortc
-from aiortc import RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_to_sdp
 
 from .._secrets import reason, showable
@@ -129,23 +127,6 @@ def show(description: SessionDescription) -> str:
             *map(_local_section, description.media),
         ]
     )
-
-
-@overload
-def wrap(description: SessionDescription) -> aiortc.RTCSessionDescription: ...
-
-
-@overload
-def wrap(description: None) -> None: ...
-
-
-def wrap(
-    description: SessionDescription | None,
-) -> aiortc.RTCSessionDescription | None:
-    if description is None:
-        return None
-    assert description.type is not None
-    return RTCSessionDescription(sdp=show(description), type=description.type)
 
 
 def _bundled_mids(session: Part) -> list[str]:

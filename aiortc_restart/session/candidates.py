@@ -1,7 +1,8 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import aiortc
 import aiortc.rtcpeerconnection
@@ -9,7 +10,7 @@ from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import Slots
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from ..ice import (
     COMPONENT,
     MAX_REMOTE_CANDIDATES,
@@ -20,15 +21,17 @@ from ..ice import (
     is_end_of_candidates,
 )
 from ..negotiation import places
-from ..negotiation.agreement import Agreement
-from ..negotiation.held import HOLDING_TIME, HeldCandidates
+from ..negotiation.places import HOLDING_TIME, HeldCandidates
 from ..negotiation.sections import (
     bundled_mids,
     can_trickle,
     describe_transport,
     rejected_mids,
 )
-from .transports import Transports, ice_of
+from .transports import ice_of
+
+if TYPE_CHECKING:
+    from .session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +42,12 @@ class Candidates:
     and the peer's, which find their generation.
     """
 
-    def __init__(
-        self,
-        slots: Slots,
-        tasks: Tasks,
-        agreement: Callable[[], Agreement],
-        agreed: Callable[[], Agreement],
-    ) -> None:
-        self.agreed = agreed
-        self.agreement = agreement
-        self.transports: Transports
+    def __init__(self, session: "Session", slots: Slots, tasks: Tasks) -> None:
         # Whether the peer has said of which generation the candidates have ended.
         self._ends_named = False
         self._held_candidates = HeldCandidates()
         self._held_timer: asyncio.TimerHandle | None = None
+        self._session = session
         self._slots = slots
         self._tasks = tasks
 
@@ -94,6 +89,15 @@ class Candidates:
         self._held_candidates.expire(loop.time())
         if len(self._held_candidates):
             self._held_timer = loop.call_later(HOLDING_TIME, self._expire_candidates)
+
+    def check(self, candidate: aiortc.RTCIceCandidate | None) -> None:
+        """
+        Check that a candidate may be added (webrtc-pc
+        #dom-peerconnection-addicecandidate).
+
+        :raises OperationError: if it may not.
+        """
+        places.check_addressed(candidate, self._slots.descriptions.remote)
 
     def complete(
         self,
@@ -169,7 +173,9 @@ class Candidates:
         descriptions = self._slots.descriptions
         for description in descriptions.local:
             pending = description is descriptions.pending_local
-            by_mid = self.transports.by_mid(None if pending else self.agreed())
+            by_mid = self._session.transports.by_mid(
+                None if pending else self._session.agreed
+            )
             rejected = rejected_mids(description)
             tag = bundled_mids(description)[:1]
             for i, media in enumerate(description.media):
@@ -219,8 +225,10 @@ class Candidates:
             return self._record_ends(places.latest_places(descriptions))
 
         index = places.section_of(candidate, descriptions[0])
-        transport = self.transports.by_mid().get(descriptions[0].media[index].rtp.muxId)
-        if transport is None or not self.transports.is_used(transport):
+        transport = self._session.transports.by_mid().get(
+            descriptions[0].media[index].rtp.muxId
+        )
+        if transport is None or not self._session.transports.is_used(transport):
             return []
         place = places.place_of(candidate, index, descriptions)
         if place.decides and not transport.knows(username):
@@ -253,7 +261,7 @@ class Candidates:
         transports that are to know.
         """
         transports = []
-        by_mid = self.transports.by_mid()
+        by_mid = self._session.transports.by_mid()
         for place in ended:
             transport = by_mid.get(place.mid)
             restarts = place.restarts or (transport and transport.restarted)
@@ -278,8 +286,11 @@ class Candidates:
         :param before: The current remote description until now.
         """
         descriptions = self._slots.descriptions.remote
-        old = places.generations([before] if before is not None else [])
-        self._held_candidates.retire(old - places.generations(descriptions))
+        if before is not None and before not in descriptions:
+            gone = places.generations([before]) - places.generations(descriptions)
+            self._held_candidates.retire(gone)
+        if not len(self._held_candidates):
+            return
         now = asyncio.get_running_loop().time()
         for candidate in self._held_candidates.release(
             lambda x, username: places.belongs(x, username, descriptions), now
@@ -312,7 +323,7 @@ class Candidates:
         )
         if candidate is None or is_end_of_candidates(candidate):
             return []
-        for index, section in enumerate(self.agreement()):
+        for index, section in enumerate(self._session.agreement):
             known = candidate.sdpMid in (section.mid, None) and (
                 candidate.sdpMid is not None or candidate.sdpMLineIndex == index
             )

@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING
 
 import aiortc
 from aiortc import RTCSessionDescription
+from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
 from .. import _aiortc
@@ -20,6 +21,7 @@ from ..negotiation.sections import (
     set_bundled_mids,
     set_trickle,
 )
+from ..negotiation.signaling import ANSWERED, OFFERING
 from ..negotiation.text import parse
 from .transports import Transports
 
@@ -58,7 +60,7 @@ class Creator:
         offered = self._session.offered or self._session.agreement
         live = {x.mid for x in offered if x.described}
         tag = offered.needed_tag([x for x in bundled if x in live])
-        answer = describe.answer(self._describer, offered, tag)
+        answer = describe.answer(self._transports.describer(), offered, tag)
         # An answer bundles nothing that the offer did not (RFC 9143 section 7.3).
         mids = {*bundled_mids(answer)}
         set_bundled_mids(answer, [x for x in bundled if x in mids])
@@ -82,7 +84,7 @@ class Creator:
         if data is not None and data not in described:
             waiting.insert(0 if data_first else len(waiting), data)
         created = describe.offer(
-            self._describer,
+            self._transports.describer(),
             session.agreement,
             session.agreed,
             waiting,
@@ -103,6 +105,19 @@ class Creator:
         elif any(x.restarting for x in self._transports):
             self._describe_current(offer)
         return self._finish(offer, restart)
+
+    def check(self, type: str) -> None:
+        """
+        Check that an offer or an answer may be created (webrtc-pc
+        #dom-rtcpeerconnection-createoffer, #dom-rtcpeerconnection-createanswer).
+
+        :raises InvalidStateError: if the signaling state forbids it.
+        """
+        state = self._slots.signaling_state
+        if state not in (OFFERING if type == "offer" else ANSWERED):
+            raise InvalidStateError(
+                f'Cannot create {type} in signaling state "{state}"'
+            )
 
     async def create(
         self, type: str, create: Callable[[], Awaitable[aiortc.RTCSessionDescription]]
@@ -155,12 +170,6 @@ class Creator:
         return spare
 
     # Private
-
-    @property
-    def _describer(self) -> describe.Describer:
-        return describe.Describer(
-            self._slots.cname, self._transports.describer(), self._slots.legacy_data
-        )
 
     def _describe_current(self, offer: SessionDescription) -> None:
         """

@@ -1,22 +1,15 @@
 import asyncio
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiortc.exceptions import InvalidStateError
 
 from .._aiortc import Slots
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from ..negotiation.operations import Operation
-from .states import States
-from .transports import Transports
+from ..negotiation.sections import can_trickle
 
-
-@dataclass(eq=False)
-class Waiting:
-    """
-    A local offer whose candidates are being gathered.
-    """
-
-    rolled_back: bool = False
+if TYPE_CHECKING:
+    from .session import Session
 
 
 class Gathering:
@@ -25,17 +18,13 @@ class Gathering:
     candidates, unless they are told one by one.
     """
 
-    def __init__(
-        self, slots: Slots, states: States, tasks: Tasks, transports: Transports
-    ) -> None:
+    def __init__(self, session: "Session", slots: Slots, tasks: Tasks) -> None:
         # The step which waits for the candidates of an answer.
         self._answering: Operation | None = None
-        # The local offers of this negotiation which wait for theirs.
-        self._offers: list[Waiting] = []
+        self._session = session
         self._slots = slots
-        self._states = states
         self._tasks = tasks
-        self._transports = transports
+        self._transports = session.transports
 
     async def answers_sent(self, operation: Operation) -> None:
         """
@@ -48,34 +37,25 @@ class Gathering:
             await operation.wait_for(self._answering)
             self._slots.assert_open()
 
-    def forget_offers(self, rolled_back: bool = False) -> None:
+    async def gather(self, type: str, operation: Operation) -> None:
         """
-        Take note that the negotiation of the local offers has come to its end.
-        """
-        for waiting in self._offers:
-            waiting.rolled_back = rolled_back
-        self._offers = []
-
-    async def gather(self, type: str, operation: Operation, trickle: bool) -> None:
-        """
-        Gather the candidates of a local description.
+        Gather the candidates of a local description, and wait for them, unless they are
+        told one by one.
 
         :param type: That of the description.
         :param operation: The step that sets it.
-        :param trickle: Whether they are told one by one.
 
         :raises InvalidStateError: if the connection is closed, or the offer is rolled
                                    back, meanwhile.
         """
-        if trickle:
+        remote = self._slots.descriptions.remote[:1]
+        if self._transports.configuration.iceTrickle and all(map(can_trickle, remote)):
             for transport in self._transports:
                 transport.settle_trickle()
             # Candidates are told of when the caller has seen the end of the step.
             operation.ended.add_done_callback(lambda _: self._begin_trickling())
             return
-        waiting = Waiting()
-        if type == "offer":
-            self._offers.append(waiting)
+        negotiation = self._session.stable if type == "offer" else None
         if not all(x.gathered for x in self._transports):
             # A server that does not answer is not to hold back the peer's next offer.
             if type != "offer":
@@ -87,13 +67,11 @@ class Gathering:
         try:
             await asyncio.wait([gathering])
         finally:
-            if waiting in self._offers:
-                self._offers.remove(waiting)
             if self._answering is operation:
                 self._answering = None
         self._slots.assert_open()
         gathering.result()
-        if waiting.rolled_back:
+        if negotiation is not None and negotiation.rolled_back:
             # Otherwise the caller would send what is in the slot now.
             raise InvalidStateError(
                 "The offer was rolled back while its candidates were gathered"
@@ -104,7 +82,7 @@ class Gathering:
     def _begin(self) -> None:
         for transport in self._transports:
             transport.begin_gathering()
-        self._states.update_gathering()
+        self._session.states.update_gathering()
 
     def _begin_trickling(self) -> None:
         if not self._slots.closing:

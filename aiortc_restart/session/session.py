@@ -2,23 +2,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiortc
-from aiortc import (
-    RTCBundlePolicy,
-    RTCSctpTransport,
-)
+from aiortc import RTCBundlePolicy, RTCSctpTransport
 from aiortc.sdp import SessionDescription
 
 from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from ..ice import create_credentials
-from ..negotiation import check, plan
+from ..negotiation import plan
 from ..negotiation.agreement import Agreement
 from ..negotiation.needed import Medium, is_needed
+from ..negotiation.operations import Operation
 from ..negotiation.places import addresses
 from ..negotiation.present import Present
 from ..negotiation.sections import credentials, described, negotiated_mids
 from ..negotiation.signaling import OFFERED
+from ..rtcconfiguration import RTCConfiguration
 from .candidates import Candidates
 from .creating import Creator
 from .gathering import Gathering
@@ -27,7 +26,7 @@ from .states import States, brings_transport
 from .transports import Transports
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Stable:
     """
     The last stable state, to which a rollback leads (RFC 9429 section 4.1.10.2,
@@ -36,6 +35,8 @@ class Stable:
 
     agreement: Agreement
     descriptions: Descriptions
+    rolled_back: bool = False
+    "Whether a rollback has led to it."
 
 
 class Session:
@@ -49,10 +50,8 @@ class Session:
     def __init__(
         self,
         slots: Slots,
-        states: States,
+        configuration: RTCConfiguration,
         tasks: Tasks,
-        transports: Transports,
-        candidates: Candidates,
         stable_again: Callable[[], None],
     ) -> None:
         self.added: set[Endpoint] = set()
@@ -76,14 +75,14 @@ class Session:
         self._offered: set[Endpoint] = set()
         self._slots = slots
         self._stable_again = stable_again
-        self._states = states
-        states.described = lambda: self.agreement.transports
         self._tasks = tasks
-        self.transports = transports
-        self._candidates = candidates
-        self._proposals = Proposals(slots, transports)
-        self.creator = Creator(self, slots, transports)
-        self.gathering = Gathering(slots, states, tasks, transports)
+        self.candidates = Candidates(self, slots, tasks)
+        self.transports = Transports(self, slots, configuration, tasks)
+        self.states = States(self, slots)
+        self.creator = Creator(self, slots, self.transports)
+        self.gathering = Gathering(self, slots, tasks)
+        self._proposals = Proposals(slots, self.transports)
+        self.configure(configuration)
 
     @property
     def agreed(self) -> Agreement:
@@ -135,13 +134,20 @@ class Session:
             remote=described(descriptions.current_remote),
         )
 
+    def configure(self, configuration: RTCConfiguration) -> None:
+        """
+        Use another configuration from now on (webrtc-pc #set-the-configuration).
+        """
+        self.transports.configure(configuration)
+        self.states.configure(configuration.iceFailedTimeout)
+
     def adopt(self, endpoint: Endpoint) -> None:
         """
         Take note of what the application has made.
         """
         self.transports.origins[endpoint] = _aiortc.dtls_of(endpoint)
         self.transports.use(self.agreement)
-        self._states.update()
+        self.states.update()
 
     def dismiss(self, transceiver: aiortc.RTCRtpTransceiver) -> None:
         """
@@ -151,7 +157,7 @@ class Session:
         if _aiortc.is_gone(transceiver):
             self.transports.use(self.agreement)
             self.stop_unused()
-            self._states.update()
+            self.states.update()
 
     # From a description to a plan, which changes nothing
 
@@ -164,7 +170,7 @@ class Session:
         """
         descriptions = self._slots.descriptions
         is_offer = description.type == "offer"
-        check.check(description, side, descriptions, self.agreed)
+        plan.check_next(description, side, descriptions, self.agreed)
         glare = side == "remote" and is_offer and descriptions.pending_local is not None
         now, provisional = self.agreed if glare else self.agreement, None
         if not is_offer and self.offered is not None:
@@ -208,7 +214,7 @@ class Session:
         # With trickle, gathering is told of when this step has ended (webrtc-pc
         # #set-the-session-description).
         later = local and self.transports.configuration.iceTrickle
-        with self._states.quiet(gathers=local, later=later):
+        with self.states.quiet(gathers=local, later=later):
             self._exchange(agreement)
             sources = describing(description, agreement)
             self._proposals.decide_roles(agreement)
@@ -230,35 +236,37 @@ class Session:
                 transport.agree(answerer=side == "local")
         policy = self.transports.configuration.bundlePolicy
         if side == "remote" and brings_transport(before, agreement, policy):
-            self._states.show_new()
-            self._states.update()
+            self.states.show_new()
+            self.states.update()
         self.stop_unused()
         if state == "stable":
             self._finish()
-        self._candidates.release(descriptions.current_remote)
+        self.candidates.release(descriptions.current_remote)
         if changed:
             self._slots.emit("signalingstatechange")
         self._tell_tracks(before, agreement)
         self.transports.start()
         if side == "remote":
-            self._candidates.complete(description, sources)
+            self.candidates.complete(description, sources)
 
-    def roll_back(self, state: str, tells_gathering: bool = False) -> None:
+    def roll_back(self, state: str, step: Operation | None = None) -> None:
         """
         Go back to the last stable state (RFC 9429 section 5.7).
 
         :param state: The signaling state that this leads to.
-        :param tells_gathering: Whether to tell of the gathering state, too.
+        :param step: What tells of the gathering state when its caller has seen its end.
         """
         before, descriptions = self.agreement, self._slots.descriptions
         stable = self.stable or Stable(before, descriptions.stable())
         self.stable = self.offered = None
         self.creator.forget()
-        with self._states.quiet(later=not tells_gathering):
+        if step is not None:
+            step.ended.add_done_callback(lambda _: self.states.update_gathering())
+        with self.states.quiet(later=step is not None):
             self._exchange(stable.agreement)
             self._slots.show_descriptions(stable.descriptions, state)
             self._proposals.withdraw(stable.agreement)
-        self.gathering.forget_offers(rolled_back=True)
+        stable.rolled_back = True
         self.stop_unused()
         self._slots.end_disconnected()
         self._stable_again()
@@ -292,7 +300,6 @@ class Session:
         """
         self.stable = self.offered = None
         self._end_rejected()
-        self.gathering.forget_offers()
         local = self._slots.descriptions.current_local
         if not self.credentials_to_replace & credentials([local]):
             self.credentials_to_replace = set()
@@ -329,7 +336,7 @@ class Session:
             fresh = create_credentials()
             for transport in self.transports:
                 transport.withdraw(fresh)
-        self._states.update()
+        self.states.update()
 
     def _present(self, now: Agreement, provisional: Agreement | None) -> Present:
         associates = self.transports.configuration.associateTransceivers
@@ -366,12 +373,15 @@ class Session:
         Stop the transports which nothing uses, nor would after a rollback.
         """
         kept: set[aiortc.RTCDtlsTransport] = set()
+        origins = self.transports.origins
         if self.creator.spare_data is not None:
             kept.add(self.creator.spare_data.transport)
         if self.stable is not None:
             kept |= self.stable.agreement.transports
         else:
-            self.transports.forget_origins(self.agreement)
+            # No rollback leads to those with which its endpoints were made.
+            for endpoint in origins.keys() & self.agreement.by_endpoint.keys():
+                del origins[endpoint]
         self.transports.stop_unused(kept)
 
     def _tell_tracks(self, before: Agreement, agreement: Agreement) -> None:

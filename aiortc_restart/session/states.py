@@ -9,6 +9,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import aiortc
 from aiortc import RTCBundlePolicy
@@ -16,6 +17,9 @@ from aiortc import RTCBundlePolicy
 from .._aiortc import Slots
 from ..negotiation.agreement import Agreement
 from ..negotiation.signaling import OFFERED
+
+if TYPE_CHECKING:
+    from .session import Session
 
 CLOSED_PATIENCE = 12.0
 """
@@ -29,21 +33,17 @@ class States:
     """
     The three states of a connection, which it computes from those of its transports,
     and tells of when all has changed.
-
-    :param settled: Called when the events of a change have been fired.
     """
 
-    def __init__(self, slots: Slots, settled: Callable[[], None]) -> None:
+    def __init__(self, session: "Session", slots: Slots) -> None:
         self._closed_timer: asyncio.TimerHandle | None = None
         self._failed_time: float | None = None
         self._failed_timeout: float | None = None
         self._failed_timer: asyncio.TimerHandle | None = None
         self._has_been_up = False
         self._quiet = False
-        self._settled = settled
+        self._session = session
         self._slots = slots
-        self.described: Callable[[], Set[aiortc.RTCDtlsTransport]] = frozenset
-        "Returns the transports of the descriptions in force."
 
     def configure(self, failed_timeout: float | None) -> None:
         """
@@ -59,10 +59,8 @@ class States:
         """
         if self._quiet:
             return lambda: None
-        # What no description has does not matter to those which are described.
-        transports = self.described() or self._slots.dtls_transports
-        ice = {x.transport.state for x in transports}
-        dtls = {x.state for x in transports}
+        ice = {x.transport.state for x in self._transports}
+        dtls = {x.state for x in self._transports}
         states = ice_connection_state(ice), connection_state(ice, dtls)
         if self._slots.closed:
             states = "closed", "closed"
@@ -90,11 +88,10 @@ class States:
         Show for a moment that a transport was new which something had until it was
         bundled: aiortc's states show it.
         """
-        transports = self.described() or self._slots.dtls_transports
-        gatherers = {x.transport.iceGatherer.state for x in transports}
+        gatherers = {x.transport.iceGatherer.state for x in self._transports}
         self._show_gathering(ice_gathering_state(gatherers | {"new"}))
-        ice = {x.transport.state for x in transports} | {"new"}
-        dtls = {x.state for x in transports} | {"new"}
+        ice = {x.transport.state for x in self._transports} | {"new"}
+        dtls = {x.state for x in self._transports} | {"new"}
         states = ice_connection_state(ice), connection_state(ice, dtls)
         self._tell(self._slots.set_states(*states))
 
@@ -113,11 +110,15 @@ class States:
         """
         if self._quiet:
             return
-        transports = self.described() or self._slots.dtls_transports
-        gatherers = {x.transport.iceGatherer.state for x in transports}
+        gatherers = {x.transport.iceGatherer.state for x in self._transports}
         state = ice_gathering_state(gatherers)
         if not (gathers and state == "complete"):
             self._show_gathering(state)
+
+    @property
+    def _transports(self) -> Set[aiortc.RTCDtlsTransport]:
+        # What no description has does not matter to those which are described.
+        return self._session.agreement.transports or self._slots.dtls_transports
 
     def _close_if_over(self) -> None:
         self._closed_timer = None
@@ -146,7 +147,7 @@ class States:
         for event in events:
             self._slots.emit(event)
         self._watch()
-        self._settled()
+        self._session.transports.start_connected()
 
     def _watch(self) -> None:
         """

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import aiortc
 from aiortc import RTCRtpTransceiver
@@ -6,55 +7,43 @@ from aiortc.exceptions import InvalidStateError
 
 from .. import _aiortc
 from .._aiortc import Endpoint, Slots
-from .._tasks import Tasks
+from .._asyncio import Tasks
 from ..ice import (
     Pacing,
-    RTCIceCandidate,
     RTCIceGatherer,
     RTCIceTransport,
-    RTCPeerConnectionIceErrorEvent,
     create_credentials,
 )
 from ..negotiation.agreement import Agreement
-from ..negotiation.describe import Local
+from ..negotiation.describe import Describer, Local
 from ..rtcconfiguration import RTCConfiguration
+
+if TYPE_CHECKING:
+    from .session import Session
 
 
 class Transports:
     """
     The pairs of ICE and DTLS transports of a connection: how they are made, configured,
     started and stopped, and what follows when a path is lost, or works again.
-
-    :param agreement: Returns what the descriptions in force say.
-    :param answered: Returns what of that has been answered.
-    :param found: Called with each local candidate.
-    :param server_failed: Called when a server has given no candidate.
     """
 
     def __init__(
         self,
+        session: "Session",
         slots: Slots,
         configuration: RTCConfiguration,
         tasks: Tasks,
-        agreement: Callable[[], Agreement],
-        answered: Callable[[], Agreement],
-        found: Callable[[RTCIceTransport, RTCIceCandidate], None],
-        server_failed: Callable[[RTCPeerConnectionIceErrorEvent], None],
     ) -> None:
         self.configuration = configuration
         self.made: set[aiortc.RTCDtlsTransport] = set()
         "All that have not been stopped."
         self.origins: dict[Endpoint, aiortc.RTCDtlsTransport] = {}
         "With which transports the endpoints were made, to which a rollback leads back."
-        self.released: Callable[[], None] = lambda: None
-        "Called when what runs has left a transport for another one."
         self.stopping = Tasks("RTCPeerConnection")
         "What is brought to its end when the connection is closed."
-        self._agreement = agreement
-        self._answered = answered
-        self._found = found
         self._pacing = Pacing()
-        self._server_failed = server_failed
+        self._session = session
         self._slots = slots
         # Whether to look once more when a transport's start has come to its end.
         self._starting: dict[aiortc.RTCDtlsTransport, bool] = {}
@@ -76,13 +65,13 @@ class Transports:
         """
         return {
             x.mid: ice_of(x.transport)
-            for x in (agreement or self._agreement())
+            for x in (agreement or self._session.agreement)
             if x.transport is not None and not x.rejected
         }
 
     def configure(self, configuration: RTCConfiguration) -> None:
         """
-        Use another configuration from now on (webrtc-pc #set-the-configuration).
+        Use another configuration from now on.
         """
         self.configuration = configuration
         self._slots.configure(configuration)
@@ -119,17 +108,18 @@ class Transports:
             consentInterval=configuration.iceConsentInterval,
             consentTimeout=configuration.iceConsentTimeout,
         )
+        candidates = self._session.candidates
         transport.on("ready", self.start)
         transport.on("recovered", lambda: self._recover_media(transport))
         transport.on("suspected", lambda: self._recover_data(transport, certain=False))
         transport.on(
             "selectedcandidatepairchange", lambda: self._change_path(transport)
         )
-        transport.on("localcandidate", lambda x: self._found(transport, x))
-        transport.on("servererror", self._server_failed)
+        transport.on("localcandidate", lambda x: candidates.found(transport, x))
+        transport.on("servererror", candidates.server_failed)
         return transport
 
-    def describer(self) -> Callable[[aiortc.RTCDtlsTransport], Local]:
+    def describer(self) -> Describer:
         """
         Return what describes the transports as they are now.
         """
@@ -143,7 +133,7 @@ class Transports:
             parameters = transport.iceGatherer.getLocalParameters()
             return self.describe_generation(dtls, parameters)
 
-        return describe
+        return Describer(self._slots.cname, describe, self._slots.legacy_data)
 
     def describe_generation(
         self, dtls: aiortc.RTCDtlsTransport, parameters: aiortc.RTCIceParameters
@@ -174,13 +164,6 @@ class Transports:
             for x in self._slots.endpoints()
             if not (isinstance(x, RTCRtpTransceiver) and x.stopped)
         )
-
-    def forget_origins(self, agreement: Agreement) -> None:
-        """
-        Forget with which transports the endpoints were made to which no rollback leads.
-        """
-        for endpoint in self.origins.keys() & agreement.by_endpoint.keys():
-            del self.origins[endpoint]
 
     def renew_origins(self, agreement: Agreement) -> None:
         """
@@ -311,7 +294,7 @@ class Transports:
     def _remote_dtls(
         self, dtls: aiortc.RTCDtlsTransport
     ) -> aiortc.RTCDtlsParameters | None:
-        terms = self._agreement().terms.get(dtls)
+        terms = self._session.agreement.terms.get(dtls)
         return terms.remote_dtls if terms is not None else None
 
     async def _start(self, dtls: aiortc.RTCDtlsTransport) -> None:
@@ -340,8 +323,8 @@ class Transports:
             # An offer which has not been answered may reject the m-section meanwhile.
             await dtls.start(self._remote_dtls(dtls) or peer)
         if dtls.state == "connected":
-            if await self._slots.start_media(dtls, self._answered()):
-                self.released()
+            if await self._slots.start_media(dtls, self._session.answered):
+                self._session.stop_unused()
 
     async def _stop(self, dtls: aiortc.RTCDtlsTransport) -> None:
         await dtls.stop()
