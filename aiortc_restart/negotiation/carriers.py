@@ -46,29 +46,19 @@ def assign(
     """
     by_mid = {x.rtp.muxId: x for x in description.media}
     live = {x.mid: x for x in sections if x.described}
-    bundled = [x for x in bundled_mids(description) if x in live]
-    negotiated = before.negotiated
-    shared: Transport | None = None
+    bundle = [live[x] for x in bundled_mids(description) if x in live]
     sources: dict[Transport, MediaDescription] = {}
-    if bundled:
-        members = [live[x].transport for x in bundled]
-        had = [x for x in negotiated if x in members]
-        shared = next((x for x in (*had, *members) if x is not None), None)
-        shared = shared or present.transport_for(live[bundled[0]].kind)
-        check.check_transport(by_mid[bundled[0]], description.type)
-        sources[shared] = by_mid[bundled[0]]
+    carried: dict[str, Transport] = {}
+    if bundle:
+        check.check_transport(by_mid[bundle[0].mid], description.type)
+        shared = _shared(bundle, present, before)
+        carried = dict.fromkeys((x.mid for x in bundle), shared)
+        sources[shared] = by_mid[bundle[0].mid]
     by_kind: dict[str, Transport] = {}
-    result = []
-    for section in sections:
-        if section.mid not in live:
-            result.append(section)
+    for section in live.values():
+        if section.mid in carried:
             continue
         media = by_mid[section.mid]
-        if section.mid in bundled:
-            if section.transport is not shared:
-                section = replace(section, transport=shared)
-            result.append(section)
-            continue
         check.check_transport(media, description.type)
         dtls = section.transport
         if dtls is None:
@@ -79,21 +69,20 @@ def assign(
             # The section has left a bundle, or is not to be in any.
             dtls = present.make_transport()
         sources.setdefault(dtls, media)
-        if section.transport is not dtls:
-            section = replace(section, transport=dtls)
-        result.append(section)
+        carried[section.mid] = dtls
     renewed = {
         dtls: _replacement(dtls, media, present)
         for dtls, media in sources.items()
         if dtls in present.associated
         and _begins_anew(description, dtls, media, present, before)
     }
+    transports = {mid: renewed.get(dtls, dtls) for mid, dtls in carried.items()}
     return Carriers(
         [
-            replace(x, transport=renewed[x.transport])
-            if x.transport in renewed and x.mid in live
-            else x
-            for x in result
+            x
+            if transports.get(x.mid, x.transport) is x.transport
+            else replace(x, transport=transports[x.mid])
+            for x in sections
         ],
         {renewed.get(x, x): media for x, media in sources.items()},
         {new: old for old, new in renewed.items()},
@@ -231,3 +220,17 @@ def _replacement(
                     )
                 return new
     return present.make_transport()
+
+
+def _shared(
+    bundle: Sequence[Section], present: Present, before: Agreement
+) -> Transport:
+    """
+    Return the transport of a bundle.
+
+    :param bundle: Its sections, the BUNDLE-tag first.
+    """
+    members = [x.transport for x in bundle]
+    had = [x for x in before.negotiated if x in members]
+    shared = next((x for x in (*had, *members) if x is not None), None)
+    return shared or present.transport_for(bundle[0].kind)

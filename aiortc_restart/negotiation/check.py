@@ -12,8 +12,11 @@ from aiortc.codecs import CODECS
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from .._aiortc import Descriptions
+from .agreement import Agreement
 from .sections import (
     LEGACY_DATA_PROFILE,
+    USERNAME_FRAGMENT,
     bundled_mids,
     credentials_differ,
     is_data,
@@ -21,12 +24,12 @@ from .sections import (
     rejected_mids,
 )
 from .signaling import TRANSITIONS
+from .text import name_sections
 
 DEFAULT_DATA_PORT = 5000
 
-# The lengths of RFC 8839 section 5.4, and the characters which libwebrtc takes as well.
+# RFC 8839 section 5.4. libwebrtc takes more characters than it has.
 ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*")
-USERNAME_FRAGMENT = re.compile(r"[A-Za-z0-9+/=_#-]{4,256}")
 PASSWORD = re.compile(r"[A-Za-z0-9+/=_#-]{22,256}")
 
 EXTENSION_IDS = range(1, 256)
@@ -34,9 +37,6 @@ EXTENSION_IDS = range(1, 256)
 The ids which header extensions of a packet may have (RFC 8285 section 4.3). Those of
 4096 and more are for the answerer to number (section 7).
 """
-
-PAYLOAD_TYPES = frozenset(range(128))
-"The payload types which packets may have (RFC 3550 section 5.1)."
 
 MAX_MID = 255
 "How many bytes a mid may have: packets carry it in a header extension (RFC 9143)."
@@ -64,6 +64,37 @@ def next_state(
             f'Cannot handle {description.type} in signaling state "{state}"'
         )
     return following
+
+
+def check(
+    description: SessionDescription,
+    side: str,
+    descriptions: Descriptions,
+    agreed: Agreement,
+) -> None:
+    """
+    Check a description by itself and beside those before, and name its m-sections.
+
+    :param descriptions: Those which are in force.
+    :param agreed: What has been answered.
+
+    :raises ValueError: if it cannot be applied.
+    """
+    offer = None
+    if description.type != "offer":
+        offer = descriptions.pending_remote
+        if side == "remote":
+            offer = descriptions.pending_local
+    if offer is not None:
+        name_sections(description, [x.rtp.muxId for x in offer.media])
+    check_description(description)
+    if offer is not None:
+        check_sections_of_answer(description, offer)
+    else:
+        name_sections(description, [x.mid for x in agreed])
+        free = {x.mid for x in agreed if x.rejected}
+        check_same_sections(description, descriptions.current_remote, free)
+    check_live_sections(description, own=side == "local")
 
 
 def check_answer(
@@ -250,13 +281,6 @@ def data_port(media: MediaDescription) -> int:
     if port is None or not 0 <= port < 65536:
         raise ValueError(f'Media section "{media.rtp.muxId}" has no SCTP port')
     return port
-
-
-def is_username(fragment: str) -> bool:
-    """
-    Whether a username fragment is one which browsers take.
-    """
-    return USERNAME_FRAGMENT.fullmatch(fragment) is not None
 
 
 def check_credentials(media: MediaDescription, own: bool = False) -> None:

@@ -8,8 +8,7 @@ import aiortc
 from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_to_sdp
 
-from . import check
-from .sections import bundled_mids
+from .sections import bundled_mids, is_username
 
 MAX_HELD = 100
 "How many candidates may wait for their description. The oldest makes room for another."
@@ -184,7 +183,7 @@ def check_holdable(candidate: aiortc.RTCIceCandidate, username: str) -> None:
 
     :raises OperationError: if that is none, or the candidate is no candidate's size.
     """
-    if not check.is_username(username) or size(candidate) > MAX_SIZE:
+    if not is_username(username) or size(candidate) > MAX_SIZE:
         raise OperationError(
             f'Cannot add a candidate of ICE generation "{username[:256]}": there can '
             "be no such generation, or no such candidate"

@@ -20,7 +20,7 @@ from aiortc.rtcrtpreceiver import RemoteStreamTrack
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .. import _aiortc
-from .._aiortc import Descriptions, Endpoint
+from .._aiortc import Endpoint
 from . import carriers, check
 from .agreement import Agreement, Data, Section, Terms
 from .present import Present, Transport
@@ -31,40 +31,8 @@ from .sections import (
     is_media,
     rejected_mids,
 )
-from .text import name_sections
 
 RECEIVING = ("recvonly", "sendrecv")
-
-
-def check_next(
-    description: SessionDescription,
-    side: str,
-    descriptions: Descriptions,
-    agreed: Agreement,
-) -> None:
-    """
-    Check a description by itself and beside those before, and name its m-sections.
-
-    :param descriptions: Those which are in force.
-    :param agreed: What has been answered.
-
-    :raises ValueError: if it cannot be applied.
-    """
-    offer = None
-    if description.type != "offer":
-        offer = descriptions.pending_remote
-        if side == "remote":
-            offer = descriptions.pending_local
-    if offer is not None:
-        name_sections(description, [x.rtp.muxId for x in offer.media])
-    check.check_description(description)
-    if offer is not None:
-        check.check_sections_of_answer(description, offer)
-    else:
-        name_sections(description, [x.mid for x in agreed])
-        free = {x.mid for x in agreed if x.rejected}
-        check.check_same_sections(description, descriptions.current_remote, free)
-    check.check_live_sections(description, own=side == "local")
 
 
 def local_offer(description: SessionDescription, present: Present) -> Agreement:
@@ -124,7 +92,7 @@ def local_answer(description: SessionDescription, present: Present) -> Agreement
     roles: dict[Transport, str] = {}
     for media, known in zip(description.media, present.now, strict=True):
         if media.rtp.muxId in rejected or known.endpoint is None:
-            sections.append(_reject(known))
+            sections.append(_rejected(media, known))
             continue
         direction = known.current_direction
         if isinstance(known.endpoint, RTCRtpTransceiver):
@@ -173,13 +141,7 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
         if media.rtp.muxId in rejected or (
             not is_offer and agreed is not None and agreed.rejected
         ):
-            # Nothing else of it is looked at.
-            section = replace(_named(media), rejected=True)
-            if agreed is not None and (agreed.mid, agreed.kind) == (
-                section.mid,
-                section.kind,
-            ):
-                section = _reject(agreed)
+            section = _rejected(media, agreed)
         elif is_data(media):
             section = _data_section(present, media, known, drafts)
         else:
@@ -187,13 +149,8 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
         if section.endpoint is not None:
             chosen.append(section.endpoint)
         drafts.append(section)
-    if is_offer and not before.sections and drafts and all(x.refused for x in drafts):
-        kind = next((x.kind for x in drafts if x.kind in CODECS), None)
-        if kind is not None:
-            # There would be no connection at all, of which aiortc says so.
-            raise OperationError(
-                f"Failed to set remote {kind} description send parameters"
-            )
+    if is_offer and not before.sections:
+        _check_usable(drafts)
     carried = carriers.assign(description, drafts, present, before)
     sections = _made(carried.sections, present)
     endpoints = {x.endpoint for x in sections if x.endpoint is not None}
@@ -214,6 +171,18 @@ def remote(description: SessionDescription, present: Present) -> Agreement:
 
 
 # Private
+
+
+def _check_usable(drafts: Sequence[Section]) -> None:
+    """
+    Check that not all of a first offer is refused: there would be no connection at all,
+    of which aiortc says so.
+
+    :raises OperationError: if all is, and there is media in it.
+    """
+    kind = next((x.kind for x in drafts if x.kind in CODECS), None)
+    if kind is not None and all(x.refused for x in drafts):
+        raise OperationError(f"Failed to set remote {kind} description send parameters")
 
 
 def _data_section(
@@ -312,15 +281,7 @@ def _media_section(
     endpoint = known.endpoint if known is not None else None
     if endpoint is None:
         endpoint = present.free_transceiver(media, chosen)
-    preferred: list[aiortc.RTCRtpCodecCapability] = []
-    if isinstance(endpoint, RTCRtpTransceiver):
-        preferred = _aiortc.preferred_codecs(endpoint)
-    available = CODECS.get(media.kind, [])
-    codecs_of = media.profile, media.rtp.codecs, [*preferred], [*available]
-    if known is not None and known.codecs and known.codecs_of == codecs_of:
-        common = known.codecs
-    else:
-        common = _common_codecs(media, preferred)
+    common, codecs_of = _common_codecs(media, endpoint, known)
     if not common:
         if not is_offer:
             raise OperationError(
@@ -359,16 +320,26 @@ def _media_section(
 
 
 def _common_codecs(
-    media: MediaDescription, preferred: list[aiortc.RTCRtpCodecCapability]
-) -> list[aiortc.RTCRtpCodecParameters]:
+    media: MediaDescription, endpoint: Endpoint | None, known: Section | None
+) -> tuple[list[aiortc.RTCRtpCodecParameters], object]:
+    """
+    Return the codecs which both ends have, and what these follow from.
+    """
+    preferred: list[aiortc.RTCRtpCodecCapability] = []
+    if isinstance(endpoint, RTCRtpTransceiver):
+        preferred = _aiortc.preferred_codecs(endpoint)
+    available = CODECS.get(media.kind, [])
+    codecs_of = media.profile, media.rtp.codecs, [*preferred], [*available]
+    if known is not None and known.codecs and known.codecs_of == codecs_of:
+        return known.codecs, codecs_of
     if not is_media(media):
-        return []
-    common = find_common_codecs(CODECS[media.kind], media.rtp.codecs)
+        return [], codecs_of
+    common = find_common_codecs(available, media.rtp.codecs)
     # aiortc gives its own number to each codec that the peer has under a number outside
     # of 96 to 127, so that two may have the same: the first of them counts.
     by_number = {x.payloadType: x for x in reversed(common)}
     common = [x for x in common if by_number[x.payloadType] is x]
-    return filter_preferred_codecs(common, preferred)
+    return filter_preferred_codecs(common, preferred), codecs_of
 
 
 def _named(media: MediaDescription) -> Section:
@@ -380,16 +351,19 @@ def _named(media: MediaDescription) -> Section:
     )
 
 
-def _reject(section: Section) -> Section:
+def _rejected(media: MediaDescription, agreed: Section | None) -> Section:
     """
-    Return a section after its rejection. Its endpoint ends when that has been answered.
+    Return an m-section after its rejection: nothing else of it is looked at. Its
+    endpoint ends when that has been answered.
     """
-    media = section.kind in CODECS
+    if agreed is None or (agreed.mid, agreed.kind) != (media.rtp.muxId, media.kind):
+        return replace(_named(media), rejected=True)
+    has_media = agreed.kind in CODECS
     return replace(
-        section,
-        current_direction="inactive" if media and section.endpoint else None,
+        agreed,
+        current_direction="inactive" if has_media and agreed.endpoint else None,
         described=False,
-        offered_direction="inactive" if media else None,
+        offered_direction="inactive" if has_media else None,
         refused=False,
         rejected=True,
     )

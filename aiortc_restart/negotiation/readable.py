@@ -24,7 +24,6 @@ from aiortc.sdp import (
     candidate_from_sdp,
 )
 
-from . import check
 from .places import is_address
 from .sections import DATA, mark_ended
 
@@ -44,6 +43,9 @@ STATIC = {
 }
 "The codecs whose payload types need no a=rtpmap line (RFC 3551 section 6)."
 
+
+PAYLOAD_TYPES = frozenset(range(128))
+"The payload types which packets may have (RFC 3550 section 5.1)."
 
 AS_THEY_ARE = frozenset(
     """
@@ -263,7 +265,7 @@ def complete_codecs(
     """
     found: dict[str, RTCRtpCodecParameters] = {}
     for codec in codecs:
-        if codec.payloadType in check.PAYLOAD_TYPES:
+        if codec.payloadType in PAYLOAD_TYPES:
             found.setdefault(str(codec.payloadType), codec)
     found = _with_static(kind, map(str, types), found)
     for value in parameters:

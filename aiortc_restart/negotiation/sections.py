@@ -3,6 +3,7 @@ What m-sections say: whether they are bundled or rejected, whether for media or 
 which ICE generation, and whether its candidates are taken one by one.
 """
 
+import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -28,6 +29,9 @@ RTP_PROFILES = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
 
 TRICKLE = "trickle"
 "The ICE option of who takes candidates one by one (RFC 8840 section 4.1.3)."
+
+USERNAME_FRAGMENT = re.compile(r"[A-Za-z0-9+/=_#-]{4,256}")
+"The length of RFC 8839 section 5.4, and the characters which libwebrtc takes as well."
 
 
 class Profiled(Protocol):
@@ -204,6 +208,13 @@ def described(description: SessionDescription | None) -> Described | None:
 
 
 # ICE
+
+
+def is_username(fragment: str) -> bool:
+    """
+    Whether a username fragment is one which browsers take.
+    """
+    return USERNAME_FRAGMENT.fullmatch(fragment) is not None
 
 
 def credentials(

@@ -223,7 +223,17 @@ class Candidates:
             return self._take_early_candidate(candidate)
         if candidate is None or not places.is_named(candidate):
             return self._record_ends(places.latest_places(descriptions))
+        return self._record_in_section(candidate, username)
 
+    def _record_in_section(
+        self, candidate: aiortc.RTCIceCandidate, username: str | None
+    ) -> list[RTCIceTransport]:
+        """
+        Add a candidate, or the end of candidates, which names its m-section.
+
+        :param username: The username fragment which it names, if it does.
+        """
+        descriptions = self._slots.descriptions.remote
         index = places.section_of(candidate, descriptions[0])
         transport = self._session.transports.by_mid().get(
             descriptions[0].media[index].rtp.muxId

@@ -9,7 +9,7 @@ from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
 from .._asyncio import Tasks
 from ..ice import create_credentials
-from ..negotiation import plan
+from ..negotiation import check, plan
 from ..negotiation.agreement import Agreement
 from ..negotiation.needed import Medium, is_needed
 from ..negotiation.operations import Operation
@@ -22,7 +22,7 @@ from .candidates import Candidates
 from .creating import Creator
 from .gathering import Gathering
 from .proposals import Proposals, describing
-from .states import States, brings_transport
+from .states import States
 from .transports import Transports
 
 
@@ -170,7 +170,7 @@ class Session:
         """
         descriptions = self._slots.descriptions
         is_offer = description.type == "offer"
-        plan.check_next(description, side, descriptions, self.agreed)
+        check.check(description, side, descriptions, self.agreed)
         glare = side == "remote" and is_offer and descriptions.pending_local is not None
         now, provisional = self.agreed if glare else self.agreement, None
         if not is_offer and self.offered is not None:
@@ -218,7 +218,7 @@ class Session:
             self._exchange(agreement)
             sources = describing(description, agreement)
             self._proposals.decide_roles(agreement)
-            if side == "local":
+            if local:
                 self._proposals.propose_local(description, agreement, sources)
             else:
                 self._proposals.propose_remote(description, agreement, sources)
@@ -228,16 +228,14 @@ class Session:
             self.creator.forget()
             if description.type == "offer":
                 self.offered = agreement
-                if side == "local":
+                if local:
                     self._offered |= self.added & agreement.by_endpoint.keys()
-            self.described |= side == "local"
+            self.described |= local
         if description.type != "offer":
             for transport in self.transports:
-                transport.agree(answerer=side == "local")
-        policy = self.transports.configuration.bundlePolicy
-        if side == "remote" and brings_transport(before, agreement, policy):
-            self.states.show_new()
-            self.states.update()
+                transport.agree(answerer=local)
+        if not local:
+            self.states.show_new(before)
         self.stop_unused()
         if state == "stable":
             self._finish()
@@ -246,7 +244,7 @@ class Session:
             self._slots.emit("signalingstatechange")
         self._tell_tracks(before, agreement)
         self.transports.start()
-        if side == "remote":
+        if not local:
             self.candidates.complete(description, sources)
 
     def roll_back(self, state: str, step: Operation | None = None) -> None:

@@ -83,17 +83,31 @@ class States:
             self.update_gathering(gathers)
         self.derive()()
 
-    def show_new(self) -> None:
+    def show_new(self, before: Agreement) -> None:
         """
-        Show for a moment that a transport was new which something had until it was
-        bundled: aiortc's states show it.
+        Show for a moment that a transport was new, if a description has brought
+        something that shares the transport of a bundle: in aiortc it has one of its own
+        until it is bundled, and the states show that.
+
+        :param before: What had been agreed.
         """
+        policy = self._session.transports.configuration.bundlePolicy
+        agreement, kinds = self._session.agreement, {x.kind for x in before}
+        if policy == RTCBundlePolicy.MAX_BUNDLE or not any(
+            x.endpoint in agreement.made
+            and x.transport in before.negotiated
+            and x.mid not in before.mids
+            and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
+            for x in agreement
+        ):
+            return
         gatherers = {x.transport.iceGatherer.state for x in self._transports}
         self._show_gathering(ice_gathering_state(gatherers | {"new"}))
         ice = {x.transport.state for x in self._transports} | {"new"}
         dtls = {x.state for x in self._transports} | {"new"}
         states = ice_connection_state(ice), connection_state(ice, dtls)
         self._tell(self._slots.set_states(*states))
+        self.update()
 
     def update(self) -> None:
         """
@@ -175,25 +189,6 @@ class States:
             self._closed_timer = asyncio.get_running_loop().call_later(
                 CLOSED_PATIENCE, self._close_if_over
             )
-
-
-def brings_transport(
-    before: Agreement, agreement: Agreement, policy: aiortc.RTCBundlePolicy
-) -> bool:
-    """
-    Whether something new shares the transport of a bundle which in aiortc has one of
-    its own for a moment.
-    """
-    kinds = {x.kind for x in before}
-    if policy == RTCBundlePolicy.MAX_BUNDLE:
-        return False
-    return any(
-        x.endpoint in agreement.made
-        and x.transport in before.negotiated
-        and x.mid not in before.mids
-        and (policy != RTCBundlePolicy.BALANCED or x.kind not in kinds)
-        for x in agreement
-    )
 
 
 def connection_state(ice: Set[str], dtls: Set[str]) -> str:
