@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         What is below in a class that is made with :class:`MovingEnd`.
         """
 
-        transport: Any
+        def __init__(self, media: Any, transport: aiortc.RTCDtlsTransport) -> None: ...
 
         async def getStats(self) -> aiortc.RTCStatsReport: ...
 
@@ -48,31 +48,22 @@ class MovingEnd(_End):
     _parameters: Any = None
     "What it runs with, if it does."
 
-    _slot: str
-    "Where the base has the transport."
-
     _registered = True
     "Whether its transport hands it what the peer sends, if it runs."
 
-    @property
-    def transport(self) -> aiortc.RTCDtlsTransport | None:
-        """
-        The :class:`RTCDtlsTransport` over which media is sent or received, or `None`
-        after a rollback of the description that had it (webrtc-pc
-        #dom-rtcrtpsender-transport, #dom-rtcrtpreceiver-transport).
-        """
-        # aiortc's tasks ask for it for as long as they run.
-        used = self.described or self._parameters is not None
-        return self.used_transport if used else None
+    transport: aiortc.RTCDtlsTransport | None = None
+    """
+    The :class:`RTCDtlsTransport` over which media is sent or received, or `None` after
+    a rollback of the description that had it (webrtc-pc #dom-rtcrtpsender-transport,
+    #dom-rtcrtpreceiver-transport). aiortc asks for it with each packet.
+    """
 
-    @property
-    def used_transport(self) -> aiortc.RTCDtlsTransport:
-        """
-        The same, also after a rollback.
-        """
-        # The base's property would cost each packet two more calls.
-        transport: aiortc.RTCDtlsTransport = getattr(self, self._slot)
-        return transport
+    used_transport: aiortc.RTCDtlsTransport
+    "The same, also after a rollback."
+
+    def __init__(self, media: Any, transport: aiortc.RTCDtlsTransport) -> None:
+        super().__init__(media, transport)
+        self.transport = self.used_transport = transport
 
     async def getStats(self) -> aiortc.RTCStatsReport:
         """
@@ -90,9 +81,20 @@ class MovingEnd(_End):
         """
         self.next_transport = None
         if self._parameters is None:
-            super().setTransport(transport)
+            self._use(transport)
         elif transport is not self.used_transport:
             self.next_transport = transport
+
+    def show_transport(self, described: bool) -> None:
+        """
+        Show the transport, or none.
+
+        :param described: Whether a description has it.
+        """
+        self.described = described
+        # aiortc's tasks ask for it for as long as they run.
+        shown = described or self._parameters is not None
+        self.transport = self.used_transport if shown else None
 
     def follow_transport(self) -> None:
         """
@@ -107,9 +109,14 @@ class MovingEnd(_End):
         new, self.next_transport = self.next_transport, None
         if new is None or self._parameters is None:
             return False
-        super().setTransport(new)
+        self._use(new)
         self._registered = False
         return True
+
+    def _use(self, transport: aiortc.RTCDtlsTransport) -> None:
+        super().setTransport(transport)
+        self.used_transport = transport
+        self.show_transport(self.described)
 
 
 def dtls_of(endpoint: Endpoint) -> aiortc.RTCDtlsTransport:
@@ -220,7 +227,7 @@ def show_transport(transceiver: aiortc.RTCRtpTransceiver, described: bool) -> No
     """
     for end in (transceiver.sender, transceiver.receiver):
         if isinstance(end, MovingEnd):
-            end.described = described
+            end.show_transport(described)
 
 
 def use_transport(endpoint: Endpoint, dtls: aiortc.RTCDtlsTransport) -> None:

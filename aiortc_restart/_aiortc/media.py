@@ -143,8 +143,6 @@ class RTCRtpSender(MovingEnd, aiortc.RTCRtpSender):  # type: ignore[misc]
     _packets_looked = 0
     "How many packets had been sent when the last proof was looked at."
 
-    _slot = "_RTCRtpSender__transport"
-
     stream: str | None = None
     "The id of the stream which :meth:`setStreams` has set, if it has."
 

@@ -173,8 +173,6 @@ class RTCRtpReceiver(MovingEnd, aiortc.RTCRtpReceiver):  # type: ignore[misc]
 
     _parameters: RTCRtpReceiveParameters | None = None
 
-    _slot = "_RTCRtpReceiver__transport"
-
     _latest_source: int | None = None
     "From which source the last packet has come."
 

@@ -60,7 +60,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         aiortc.RTCRtpSender,
         "_RTCRtpSender__encoder _RTCRtpSender__loop _RTCRtpSender__packet_count "
         "_RTCRtpSender__rtcp_exited _RTCRtpSender__rtp_header_extensions_map "
-        "_RTCRtpSender__rtx_payload_type _RTCRtpSender__transport "
+        "_RTCRtpSender__rtx_payload_type "
         "_enabled _next_encoded_frame "
         "_run_rtcp _send_keyframe".split(),
     ),
@@ -73,7 +73,7 @@ PRIVATE_NAMES: list[tuple[type, list[str]]] = [
         "_RTCRtpReceiver__nack_generator _RTCRtpReceiver__remote_bitrate_estimator "
         "_RTCRtpReceiver__remote_streams _RTCRtpReceiver__rtcp_exited "
         "_RTCRtpReceiver__rtx_ssrc _RTCRtpReceiver__timestamp_mapper "
-        "_RTCRtpReceiver__transport _enabled "
+        "_enabled "
         "_handle_disconnect _handle_rtcp_packet _handle_rtp_packet "
         "_run_rtcp _send_rtcp _send_rtcp_pli _track".split(),
     ),
