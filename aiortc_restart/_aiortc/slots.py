@@ -214,8 +214,9 @@ class _RTCPeerConnection:
         )
         owners: set[aiortc.RTCDtlsTransport] = set()
         for endpoint in self.endpoints():
-            endpoint._bundled = dtls_of(endpoint) in owners
-            owners.add(dtls_of(endpoint))
+            dtls = dtls_of(endpoint)
+            endpoint._bundled = dtls in owners
+            owners.add(dtls)
 
     def carrying(self) -> set[aiortc.RTCDtlsTransport]:
         """

@@ -53,9 +53,9 @@ class Transports:
         """
         Go through the ICE transports in the order of what uses them.
         """
-        used = (_aiortc.dtls_of(x) for x in self._slots.endpoints())
+        used = dict.fromkeys(map(_aiortc.dtls_of, self._slots.endpoints()))
         known = self._slots.dtls_transports
-        return iter(dict.fromkeys(ice_of(x) for x in used if x in known))
+        return iter([ice_of(x) for x in used if x in known])
 
     def by_mid(self, agreement: Agreement | None = None) -> dict[str, RTCIceTransport]:
         """
