@@ -36,6 +36,11 @@ class GatheringGeneration:
         self.closed = False
         "Whether its sockets have been given back."
         self.connection = connection
+        self.local = RTCIceParameters(
+            usernameFragment=connection.local_username,
+            password=connection.local_password,
+        )
+        "Our credentials."
         self.trickle = trickle
         self.trickle_settled = False
         "Whether a description has said so."
@@ -66,13 +71,6 @@ class GatheringGeneration:
         Whether nothing but relayed addresses is gathered, as the policy "relay" has it.
         """
         return self.connection.hides_addresses
-
-    @property
-    def local(self) -> aiortc.RTCIceParameters:
-        return RTCIceParameters(
-            usernameFragment=self.connection.local_username,
-            password=self.connection.local_password,
-        )
 
     @property
     def local_candidates(self) -> list[aiortc.RTCIceCandidate]:
