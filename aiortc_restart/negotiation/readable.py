@@ -49,8 +49,9 @@ PAYLOAD_TYPES = frozenset(range(128))
 
 AS_THEY_ARE = frozenset(
     """
-    fingerprint ice-options ice-pwd ice-ufrag inactive max-message-size msid recvonly
-    rtcp-mux rtpmap sctp-port sendonly sendrecv setup ssrc-group
+    a=fingerprint a=ice-options a=ice-pwd a=ice-ufrag a=inactive a=max-message-size
+    a=msid a=recvonly a=rtcp-mux a=rtpmap a=sctp-port a=sendonly a=sendrecv a=setup
+    a=ssrc-group
     """.split()
 )
 "The attributes of an m-section which aiortc's parser reads as they are."
@@ -126,35 +127,33 @@ class Part:
         """
         received: str | None = line
         readable = None
-        name, _, value = line.removeprefix("a=").partition(":")
-        if line.startswith("c="):
-            received = readable = _with_address(line)
-        elif not line.startswith("a="):
-            pass
-        elif name in AS_THEY_ARE:
+        name, _, value = line.partition(":")
+        if name in AS_THEY_ARE:
             readable = line
-        elif name in ("candidate", "end-of-candidates"):
+        elif line.startswith("c="):
+            received = readable = _with_address(line)
+        elif name in ("a=candidate", "a=end-of-candidates"):
             received = None
             self._read_candidate(name, value)
-        elif name == "x-ended":
+        elif name == "a=x-ended":
             self.ended = True
-        elif name == "extmap":
+        elif name == "a=extmap":
             # The URI may have attributes (RFC 8285 section 8).
             readable = " ".join(line.split()[:2])
-        elif name == "fmtp":
+        elif name == "a=fmtp":
             self.parameters.append(value)
-        elif name == "mid":
+        elif name == "a=mid":
             self.mid = value
             # aiortc's parser takes an empty mid for a missing one.
             readable = line if value else "a=mid"
-        elif name == "rtcp":
+        elif name == "a=rtcp":
             received = readable = _with_address(line)
-        elif name == "rtcp-fb" and value:
+        elif name == "a=rtcp-fb" and value:
             self.feedback.append(value)
-        elif name == "sctpmap":
+        elif name == "a=sctpmap":
             number, _, text = value.partition(" ")
             readable = line if number.isdecimal() and text else None
-        elif name == "ssrc":
+        elif name == "a=ssrc":
             # An attribute of a source may have no value (RFC 5576 section 4.1).
             attribute, colon, _ = value.partition(" ")[2].partition(":")
             readable = line if colon and attribute in SSRC_INFO_ATTRS else None
@@ -184,7 +183,7 @@ class Part:
         """
         if self.candidates_place is None:
             self.candidates_place = len(self.received)
-        if name == "end-of-candidates":
+        if name == "a=end-of-candidates":
             self.complete = True
             return
         text = f"0{value}" if value.startswith(" ") else value
