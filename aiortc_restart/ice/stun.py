@@ -217,7 +217,7 @@ class StunProtocol(aioice.ice.StunProtocol):
             message = parse_message(data)
             if message is None or message.unknown:
                 receiver.drops.count(drops.MALFORMED)
-            elif isinstance(transaction, Transaction) and transaction.source != addr:
+            elif isinstance(transaction, Transaction) and not transaction.asks(addr):
                 receiver.drops.count(drops.UNAUTHENTICATED)
             else:
                 logger.debug("%s %s < %s %s", receiver, self, addr, message)
@@ -249,8 +249,14 @@ class Transaction(aioice.stun.Transaction):
         **kwargs: Any,
     ) -> None:
         super().__init__(request, addr, *args, **kwargs)
-        self.source = canonical(addr)
-        "The address to which the request is sent (RFC 8489 section 6.3.3)."
+        self._addr = addr
+
+    def asks(self, addr: Address) -> bool:
+        """
+        Whether an address is that to which the request is sent (RFC 8489 section
+        6.3.3).
+        """
+        return addr == self._addr or addr == canonical(self._addr)
 
 
 def canonical(addr: Address) -> Address:
