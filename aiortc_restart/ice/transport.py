@@ -187,10 +187,11 @@ class RTCIceTransport(GenerationKeeper):
         """
         if self.state == "closed":
             raise InvalidStateError("RTCIceTransport is closed")
-        # Without trickle it fails when all pairs have; else more may come for ever.
-        timeout = self._restart_timeout if self._current.trickle else None
-        self._current.start(remoteParameters, timeout=timeout)
-        self._update_state()
+        if not self.started:
+            # Without trickle it fails when all pairs have; else more may come for ever.
+            timeout = self._restart_timeout if self._current.trickle else None
+            self._current.start(remoteParameters, timeout=timeout)
+            self._update_state()
         await self._start_settled.wait()
 
     async def stop(self) -> None:
