@@ -237,7 +237,9 @@ def _known(
         and not known.rejected
     ):
         provisional = present.provisional.at(index) if present.provisional else None
-        if provisional is not None and provisional.endpoint is known.endpoint:
+        if provisional is None or provisional is known:
+            return known
+        if provisional.endpoint is known.endpoint:
             return replace(
                 known, receiving=provisional.receiving, track=provisional.track
             )
