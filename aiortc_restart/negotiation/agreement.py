@@ -302,6 +302,6 @@ def _first_free(wanted: list[int], taken: Container[int]) -> int | None:
 def _same(
     known: RTCRtpCodecParameters, codec: RTCRtpCodecParameters, apt: int | None
 ) -> bool:
-    if is_rtx(known) or is_rtx(codec):
-        return is_rtx(known) and is_rtx(codec) and known.parameters.get("apt") == apt
+    if is_rtx(codec):
+        return is_rtx(known) and known.parameters.get("apt") == apt
     return is_codec_compatible(known, codec)

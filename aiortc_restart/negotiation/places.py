@@ -115,7 +115,7 @@ class HeldCandidates:
 
         :param generations: Their username fragments, each with the mid of an m-section.
         """
-        self._retired.extend(sorted(generations - set(self._retired)))
+        self._retired.extend(sorted(x for x in generations if x not in self._retired))
 
 
 def addresses(

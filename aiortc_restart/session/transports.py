@@ -1,3 +1,4 @@
+import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,7 @@ class Transports:
         # The transports of a connection share their credentials, as in aiortc.
         shared = next((x for x in self if x.agreed), None)
 
+        @functools.cache
         def describe(dtls: aiortc.RTCDtlsTransport) -> Local:
             transport = ice_of(dtls)
             if not transport.agreed and transport.remote_parameters is None:
