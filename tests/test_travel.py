@@ -23,11 +23,11 @@ T = TypeVar("T")
 PACKAGE = str(Path(aiortc_restart.__file__).parent)
 
 BUDGET = {
-    "createOffer": (18, 74),
-    "setLocalDescription(offer)": (32, 153),
+    "createOffer": (18, 72),
+    "setLocalDescription(offer)": (32, 152),
     "setRemoteDescription(offer)": (32, 182),
-    "createAnswer": (15, 59),
-    "setLocalDescription(answer)": (30, 162),
+    "createAnswer": (15, 57),
+    "setLocalDescription(answer)": (30, 161),
     "setRemoteDescription(answer)": (31, 195),
 }
 """

@@ -236,9 +236,10 @@ class Session:
                 transport.agree(answerer=local)
         if not local:
             self.states.show_new(before)
-        self.stop_unused()
         if state == "stable":
             self._finish()
+        else:
+            self.stop_unused()
         self.candidates.release(descriptions.current_remote)
         if changed:
             self._slots.emit("signalingstatechange")
@@ -327,8 +328,9 @@ class Session:
                 _aiortc.end_track(section.track)
         self.agreement = self.agreement.settled()
         self.transports.renew_origins(self.agreement)
-        self._slots.show(self.agreement, ended, self.transports.origins)
-        self.transports.use(self.agreement)
+        if any(x.rejected for x in self.agreement):
+            self._slots.show(self.agreement, ended, self.transports.origins)
+            self.transports.use(self.agreement)
         if not self.agreement.negotiated:
             # What comes next is no part of what has been rejected.
             fresh = create_credentials()
