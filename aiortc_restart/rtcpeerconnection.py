@@ -8,7 +8,7 @@ from aiortc.exceptions import InvalidStateError
 
 from . import _aiortc
 from ._aiortc import Endpoint, Slots
-from ._asyncio import Tasks
+from ._async import Tasks
 from .ice import RTCIceTransport, is_end_of_candidates
 from .negotiation.check import next_state
 from .negotiation.created import wants_restart
@@ -275,7 +275,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         session = self._session
         check = functools.partial(self._next_state, "local", sessionDescription)
         async with self._operations.operation(check=check) as operation:
-            await session.gathering.answers_sent(operation)
+            await session.waiting.for_answers(operation)
             if sessionDescription is None:
                 answers = self._slots.signaling_state in ANSWERED
                 type = "answer" if answers else "offer"
@@ -285,12 +285,12 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             self._log_description("setLocalDescription", sessionDescription)
             state = self._next_state("local", sessionDescription)
             if sessionDescription.type == "rollback":
-                self._session.roll_back(state, operation)
+                session.roll_back(state, operation)
                 return
             description = session.creator.parse(sessionDescription)
             agreement = session.plan("local", description)
             session.commit("local", description, agreement, state)
-            await session.gathering.gather(sessionDescription.type, operation)
+            await session.waiting.for_candidates(sessionDescription.type, operation)
 
     async def setRemoteDescription(
         self, sessionDescription: aiortc.RTCSessionDescription
@@ -319,6 +319,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
                             not restart ICE as the offer did, or does where the offer
                             did not (RFC 9429 section 5.10). The call goes on as before.
         """
+        session = self._session
         check = functools.partial(self._next_state, "remote", sessionDescription)
         async with self._operations.operation(check=check) as operation:
             self._log_description("setRemoteDescription", sessionDescription)
@@ -326,16 +327,16 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
             glare = type == "offer" and self._slots.descriptions.pending_local
             state = self._next_state("remote", sessionDescription)
             if type == "rollback":
-                self._session.roll_back(state, operation)
+                session.roll_back(state, operation)
                 return
             description = parse(sessionDescription)
-            agreement = self._session.plan("remote", description)
+            agreement = session.plan("remote", description)
             if glare:
-                self._session.roll_back("stable")
+                session.roll_back("stable")
                 # Handlers of its event may have changed what there is.
                 self._assert_open()
-                agreement = self._session.plan("remote", description)
-            self._session.commit("remote", description, agreement, state)
+                agreement = session.plan("remote", description)
+            session.commit("remote", description, agreement, state)
 
     # Private
 
@@ -363,7 +364,7 @@ class RTCPeerConnection(_aiortc.RTCPeerConnection):
         self._session.states.update_gathering()
         return self._session.states.derive()
 
-    def _used(self, endpoint: Endpoint, added: bool = False) -> None:
+    def _use_endpoint(self, endpoint: Endpoint, added: bool = False) -> None:
         self._session.own.add(endpoint)
         if added:
             self._session.added.add(endpoint)

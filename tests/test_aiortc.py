@@ -35,7 +35,7 @@ ROOMS = {
     "_consent": 11,
     "_secrets": 11,
     "_servers": 11,
-    "_asyncio": 10,
+    "_async": 10,
     "_version": 10,
     "exceptions": 11,
 }

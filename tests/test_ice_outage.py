@@ -13,7 +13,7 @@ import pytest
 from aiortc_restart import RTCConfiguration, RTCPeerConnection
 from aiortc_restart._aiortc import RTCSctpTransport
 
-from .calls import ice_transport, peers
+from .calls import answered, ice_transport, offered, peers, switched
 from .calls import restart as restart_call
 from .network import Network
 from .utils import Pair, connected_pair, negotiate, until
@@ -430,3 +430,30 @@ async def test_restart_of_a_slow_living_path(network: Network) -> None:
             await asyncio.sleep(3)
             assert events == []
         network.delay(0)
+
+
+async def test_restart_after_a_lost_question(network: Network) -> None:
+    """
+    A path which is alive is not taken for a dead one when it is left, though the last
+    consent request of before the restart was lost.
+    """
+    async with connected_pair(network) as pair:
+        await asyncio.sleep(3)
+        transport = ice_transport(pair.offerer)
+        events: list[str] = []
+        for name in ("recovered", "suspected"):
+            transport.on(name, functools.partial(events.append, name))
+        answer = await answered(
+            pair.answerer, await offered(pair.offerer, iceRestart=True)
+        )
+        network.cut("alice")
+        active = transport._active
+        assert active is not None
+        active.ask()
+        await asyncio.sleep(0)
+        network.heal()
+        assert active.connection.asking
+        await pair.offerer.setRemoteDescription(answer)
+        await switched(pair.offerer, pair.answerer)
+        await asyncio.sleep(3)
+        assert events == []

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiortc_restart.negotiation.agreement import (
-    EXTENSION_IDS,
-    PAYLOAD_TYPES,
+    FREE_EXTENSION_IDS,
+    FREE_PAYLOAD_TYPES,
     MediaNumbers,
 )
 
@@ -157,8 +157,8 @@ def test_no_number_left() -> None:
     """
     numbers = MediaNumbers().learned(
         described(
-            [codec(x, f"x{x}") for x in PAYLOAD_TYPES],
-            [extension(x, f"x{x}") for x in EXTENSION_IDS],
+            [codec(x, f"x{x}") for x in FREE_PAYLOAD_TYPES],
+            [extension(x, f"x{x}") for x in FREE_EXTENSION_IDS],
         )
     )
     known = codec(100, "x100")
@@ -194,7 +194,7 @@ def codec_lists(
 
 
 @given(
-    theirs=st.lists(codec_lists(PAYLOAD_TYPES), max_size=4),
+    theirs=st.lists(codec_lists(FREE_PAYLOAD_TYPES), max_size=4),
     ours=codec_lists(range(96, 128)),
 )
 @settings(max_examples=50, deadline=None)

@@ -413,6 +413,39 @@ async def test_nobody_is_left(network: Network) -> None:
         assert channel.readyState == "closed"
 
 
+@pytest.mark.parametrize("what", ["transceiver", "channel"])
+async def test_not_negotiated_yet(network: Network, what: str) -> None:
+    """
+    What waits for its negotiation, and shares the transport of the old peer, is offered
+    to the new one. The old peer learns that it has been replaced, and its end does not
+    end the call.
+    """
+    configuration = RTCConfiguration(
+        iceServers=[], bundlePolicy=aiortc.RTCBundlePolicy.MAX_BUNDLE
+    )
+    async with (
+        peers(network, configuration=configuration) as (pc, old),
+        third(network) as new,
+    ):
+        pc.addTransceiver("audio")
+        await negotiate(pc, old)
+        await connected(pc, old)
+        if what == "transceiver":
+            pc.addTransceiver("audio")
+        else:
+            pc.createDataChannel("ours")
+        new.addTransceiver("audio")
+        await negotiate(new, pc)
+        await connected(pc, new)
+        await until(lambda: old.connectionState == "closed", timeout=60)
+        offer = await pc.createOffer()
+        assert len(sections(offer)) == 2
+        assert len({*credentials(offer)}) == 1
+        # Longer than a path that has failed is waited for.
+        await asyncio.sleep(200)
+        assert pc.connectionState == "connected"
+
+
 async def test_begun_anew_meanwhile(network: Network) -> None:
     """
     An association which the old peer begins anew, while another transport is on its

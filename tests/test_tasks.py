@@ -4,7 +4,7 @@ Owned tasks: each has a name and an end.
 
 import asyncio
 
-from aiortc_restart._asyncio import Tasks
+from aiortc_restart._async import Tasks
 
 from .network import Network
 

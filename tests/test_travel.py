@@ -24,11 +24,11 @@ PACKAGE = str(Path(aiortc_restart.__file__).parent)
 
 BUDGET = {
     "createOffer": (18, 72),
-    "setLocalDescription(offer)": (32, 152),
-    "setRemoteDescription(offer)": (32, 182),
+    "setLocalDescription(offer)": (32, 153),
+    "setRemoteDescription(offer)": (32, 183),
     "createAnswer": (15, 57),
-    "setLocalDescription(answer)": (30, 161),
-    "setRemoteDescription(answer)": (31, 195),
+    "setLocalDescription(answer)": (30, 163),
+    "setRemoteDescription(answer)": (31, 197),
 }
 """
 How many files and functions each step may enter. It is what they enter now: a change

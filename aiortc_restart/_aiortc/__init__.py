@@ -10,7 +10,7 @@ from .requirements import PRIVATE_NAMES, check_requirements, missing_names
 
 check_requirements()
 
-from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402 - only where
+from .dtls import RTCDtlsTransport, RTCTransportStats  # noqa: E402 - only where aiortc fits
 from .endpoints import (  # noqa: E402
     Endpoint,
     dtls_of,

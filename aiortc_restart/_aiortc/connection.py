@@ -9,7 +9,7 @@ import aiortc.sdp
 from aiortc import RTCBundlePolicy
 from aiortc.exceptions import InvalidStateError
 
-from .._asyncio import Emitter
+from .._async import Emitter
 from .._secrets import redacted
 from .dtls import RTCDtlsTransport
 from .endpoints import Endpoint, dtls_of, is_gone, show_transport
@@ -32,6 +32,27 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         ]
         self._closing: asyncio.Task[None] | None = None
 
+    def _assert_open(self) -> None:
+        """
+        :raises InvalidStateError: if the connection is closed, or is being closed.
+        """
+        if self._closing is not None:
+            raise InvalidStateError("RTCPeerConnection is closed")
+
+    def _log_description(
+        self, method: str, description: aiortc.RTCSessionDescription
+    ) -> None:
+        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
+            self.__log_debug("%s(%s)\n%s", method, description.type, description.sdp)
+
+    def _endpoints(self) -> list[Endpoint]:
+        """
+        Return what may use a transport: a transceiver which was stopped before it had
+        an m-section never will.
+        """
+        transceivers = [x for x in self.__transceivers if not is_gone(x)]
+        return [*transceivers, *([self.__sctp] if self.__sctp else [])]
+
     # Hooks
 
     def _add_endpoint(self, endpoint: Endpoint) -> None:
@@ -49,14 +70,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         raise NotImplementedError
 
-    def _endpoints(self) -> list[Endpoint]:
-        """
-        Return what may use a transport: a transceiver which was stopped before it had
-        an m-section never will.
-        """
-        transceivers = [x for x in self.__transceivers if not is_gone(x)]
-        return [*transceivers, *([self.__sctp] if self.__sctp else [])]
-
     def _transceiver_changed(self) -> None:
         raise NotImplementedError
 
@@ -69,7 +82,7 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         raise NotImplementedError
 
-    def _used(self, endpoint: Endpoint, added: bool = False) -> None:
+    def _use_endpoint(self, endpoint: Endpoint, added: bool = False) -> None:
         """
         Take note of what the application has given a track or a channel.
 
@@ -79,19 +92,6 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def _track_replaced(self, sender: aiortc.RTCRtpSender) -> Awaitable[None]:
         raise NotImplementedError
-
-    def _log_description(
-        self, method: str, description: aiortc.RTCSessionDescription
-    ) -> None:
-        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
-            self.__log_debug("%s(%s)\n%s", method, description.type, description.sdp)
-
-    def _assert_open(self) -> None:
-        """
-        :raises InvalidStateError: if the connection is closed, or is being closed.
-        """
-        if self._closing is not None:
-            raise InvalidStateError("RTCPeerConnection is closed")
 
     # Makers: what they make is in use only when it is added
 
@@ -184,9 +184,8 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
 
     def __log_debug(self, msg: str, *args: object) -> None:
         # aiortc logs whole descriptions.
-        if aiortc.rtcpeerconnection.logger.isEnabledFor(logging.DEBUG):
-            shown = (redacted(x) if isinstance(x, str) else x for x in args)
-            aiortc.rtcpeerconnection.logger.debug(f"RTCPeerConnection() {msg}", *shown)
+        shown = (redacted(x) if isinstance(x, str) else x for x in args)
+        aiortc.rtcpeerconnection.logger.debug(f"RTCPeerConnection() {msg}", *shown)
 
     def __updateConnectionState(self) -> None:
         self._derive_states()()

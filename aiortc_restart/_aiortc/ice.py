@@ -11,7 +11,7 @@ import aioice.utils
 import aiortc
 import aiortc.rtcicetransport
 
-from .._asyncio import Emitter
+from .._async import Emitter
 from .._servers import IceServer, all_servers
 
 GatheringOptions = tuple[aioice.TransportPolicy, tuple[IceServer, ...]]
@@ -210,15 +210,15 @@ class RTCIceGatherer(Emitter, aiortc.RTCIceGatherer):
     ) -> None:
         # The base's connection is not used, and does not know all servers.
         super().__init__([], iceTransportPolicy)
-        self._choose(iceServers, iceTransportPolicy)
+        self._set_options(iceServers, iceTransportPolicy)
 
-    def _choose(
+    def _set_options(
         self,
         servers: list[aiortc.RTCIceServer] | None,
         policy: aiortc.RTCIceTransportPolicy,
     ) -> None:
         """
-        Choose with which servers, and by which policy, candidates are to be gathered.
+        Set with which servers, and by which policy, candidates are to be gathered.
 
         :param servers: `None` for aiortc's.
         """

@@ -19,7 +19,7 @@ WITHOUT_SENDING = {
 class RTCPeerConnection(connection.RTCPeerConnection):
     """
     The part of the W3C's interface that negotiates nothing: what the connection is, and
-    what it has to send and receive.
+    what it has to send and receive. aiortc's slots have most of it.
     """
 
     @property
@@ -106,7 +106,7 @@ class RTCPeerConnection(connection.RTCPeerConnection):
         if track in [x.track for x in self.getSenders()]:
             raise InvalidAccessError("Track already has a sender")
         transceiver = self._use_for(track)
-        self._used(transceiver)
+        self._use_endpoint(transceiver)
         return cast(RTCRtpSender, transceiver.sender)
 
     def addTransceiver(
@@ -125,7 +125,7 @@ class RTCPeerConnection(connection.RTCPeerConnection):
         :rtype: :class:`RTCRtpTransceiver`
         """
         transceiver = super().addTransceiver(trackOrKind, direction)
-        self._used(transceiver, added=True)
+        self._use_endpoint(transceiver, added=True)
         return transceiver
 
     def createDataChannel(
@@ -152,7 +152,7 @@ class RTCPeerConnection(connection.RTCPeerConnection):
             label, maxPacketLifeTime, maxRetransmits, ordered, protocol, negotiated, id
         )
         assert self.sctp is not None
-        self._used(self.sctp)
+        self._use_endpoint(self.sctp)
         return channel
 
     def getReceivers(self) -> list[aiortc.RTCRtpReceiver]:

@@ -90,7 +90,7 @@ class RTCIceGatherer(BaseIceGatherer):
         trickle, or do not.
         """
         self.trickle = trickle
-        self._choose(iceServers, iceTransportPolicy)
+        self._set_options(iceServers, iceTransportPolicy)
 
     def create_generation(
         self,

@@ -12,7 +12,7 @@ import aioice.stun
 from aioice.candidate import candidate_foundation, candidate_priority
 
 from .. import _aiortc
-from .._asyncio import Tasks
+from .._async import Tasks
 from .._servers import IceServer
 from .candidate import RTCPeerConnectionIceErrorEvent
 from .stun import StunProtocol

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import aiortc
 
 from .._aiortc import GatheringOptions, RemoteCandidates
-from .._asyncio import Tasks
+from .._async import Tasks
 from .candidate import (
     RTCIceCandidate,
     RTCPeerConnectionIceErrorEvent,

@@ -6,7 +6,7 @@ import aioice.ice
 import aiortc
 
 from .._aiortc import RTCIceTransport as BaseIceTransport
-from .._asyncio import Tasks
+from .._async import Tasks
 from .candidate import (
     RTCIceCandidate,
     RTCIceCandidatePair,

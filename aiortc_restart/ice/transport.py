@@ -452,8 +452,8 @@ class RTCIceTransport(GenerationKeeper):
             # Applications look there for the connection which is in use.
             self._connection = generation.connection
         else:
-            # Whether the old path works need not be known before the new one does.
-            asyncio.get_running_loop().call_soon(self.ask)
+            # Its answer is needed only when the call is to be switched.
+            asyncio.get_running_loop().call_soon(self._active.ask)
             if self._active.out and self._selected_pair is not None:
                 generation.connection.dead_path = (
                     self._selected_pair.local_addr[0],

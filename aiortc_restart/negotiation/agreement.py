@@ -17,11 +17,11 @@ from aiortc.sdp import SessionDescription
 from .._aiortc import Endpoint
 
 # 15 means "stop" in the one-byte format (RFC 8285 section 4.2).
-EXTENSION_IDS = range(1, 15)
+FREE_EXTENSION_IDS = range(1, 15)
 
 # The second range is for when the first is used up (RFC 5761 section 4, RFC 3551
 # section 6).
-PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
+FREE_PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class MediaNumbers:
                 continue
             for codec in media.rtp.codecs:
                 number = codec.payloadType
-                if number is not None and number in PAYLOAD_TYPES:
+                if number is not None and number in FREE_PAYLOAD_TYPES:
                     codecs[number] = codec
             for extension in media.rtp.headerExtensions:
                 # RFC 8285 section 4.3
@@ -141,7 +141,7 @@ class MediaNumbers:
         for number, uri in self._extensions.items():
             if uri == extension.uri:
                 return number
-        free = _first_free([extension.id, *EXTENSION_IDS], self._extensions)
+        free = _first_free([extension.id, *FREE_EXTENSION_IDS], self._extensions)
         if free is not None:
             self._extensions[free] = extension.uri
         return free
@@ -155,7 +155,7 @@ class MediaNumbers:
         for number, known in self._codecs.items():
             if _same(known, codec, apt if isinstance(apt, int) else None):
                 return number
-        free = _first_free([wanted, *PAYLOAD_TYPES], self._codecs)
+        free = _first_free([wanted, *FREE_PAYLOAD_TYPES], self._codecs)
         if free is not None:
             self._codecs[free] = codec
         return free

@@ -1,6 +1,6 @@
 """
 What makes a description one that cannot be applied, or not be answered, although it can
-be parsed.
+be parsed: the signaling state, those before it, or what it says itself.
 """
 
 import re
@@ -28,7 +28,7 @@ from .text import name_sections
 
 DEFAULT_DATA_PORT = 5000
 
-# RFC 8839 section 5.4. libwebrtc takes more characters than it has.
+# RFC 8839 section 5.4, and with the other characters which libwebrtc takes as well.
 ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*")
 PASSWORD = re.compile(r"[A-Za-z0-9+/=_#-]{22,256}")
 

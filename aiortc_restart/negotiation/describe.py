@@ -69,7 +69,7 @@ class Describer:
 
 
 @dataclass(frozen=True)
-class Created:
+class Offer:
     """
     A description which has been made, and whose its sections are.
     """
@@ -85,7 +85,7 @@ def offer(
     stable: Agreement,
     waiting: Collection[Endpoint],
     tag: str | None,
-) -> Created:
+) -> Offer:
     """
     Make an offer (RFC 9429 sections 5.2.1 and 5.2.2).
 
@@ -127,7 +127,7 @@ def offer(
         description.media.append(media)
     set_bundled_mids(description, [x.rtp.muxId for x in description.media])
     reject(description, rejected)
-    return Created(description, endpoints)
+    return Offer(description, endpoints)
 
 
 def answer(

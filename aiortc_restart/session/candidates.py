@@ -10,7 +10,7 @@ from aiortc.exceptions import OperationError
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from .._aiortc import Slots
-from .._asyncio import Tasks
+from .._async import Tasks
 from ..ice import (
     COMPONENT,
     MAX_REMOTE_CANDIDATES,

@@ -40,9 +40,9 @@ class Creator:
         self, session: "Session", slots: Slots, transports: Transports
     ) -> None:
         self.endpoints: dict[str, Endpoint] = {}
-        "What the last offer describes in new m-sections, by mid."
+        "What the last offer describes, by the mid of its m-section."
         self.spare_data: aiortc.RTCSctpTransport | None = None
-        "The one which has been made for an offer and no description has."
+        "The SCTP transport of an offer that has not been set as local description."
         self._last: dict[str, Created] = {}
         self._origin = SessionOrigin()
         # Whether what createOffer() is to compare with has been asked to restart ICE.
@@ -83,15 +83,15 @@ class Creator:
         ]
         if data is not None and data not in described:
             waiting.insert(0 if data_first else len(waiting), data)
-        created = describe.offer(
+        made = describe.offer(
             self._transports.describer(),
             session.agreement,
             session.agreed,
             waiting,
             session.tag or self._tag_for(waiting),
         )
-        self.endpoints = created.endpoints
-        offer, descriptions = created.description, self._slots.descriptions
+        self.endpoints = made.endpoints
+        offer, descriptions = made.description, self._slots.descriptions
         offer_bundle(offer, descriptions.current_local, descriptions.current_remote)
         if (
             session.credentials_to_replace

@@ -7,7 +7,7 @@ from aiortc.sdp import SessionDescription
 
 from .. import _aiortc
 from .._aiortc import Descriptions, Endpoint, Slots
-from .._asyncio import Tasks
+from .._async import Tasks
 from ..ice import create_credentials
 from ..negotiation import check, plan
 from ..negotiation.agreement import Agreement
@@ -20,10 +20,10 @@ from ..negotiation.signaling import OFFERED
 from ..rtcconfiguration import RTCConfiguration
 from .candidates import Candidates
 from .creating import Creator
-from .gathering import Gathering
 from .proposals import Proposals, describing
 from .states import States
 from .transports import Transports
+from .waiting import Waiting
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Session:
         self.transports = Transports(self, slots, configuration, tasks)
         self.states = States(self, slots)
         self.creator = Creator(self, slots, self.transports)
-        self.gathering = Gathering(self, slots, tasks)
+        self.waiting = Waiting(self, slots, tasks)
         self._proposals = Proposals(slots, self.transports)
         self.configure(configuration)
 
@@ -158,6 +158,19 @@ class Session:
             self.transports.use(self.agreement)
             self.stop_unused()
             self.states.update()
+
+    def stop_unused(self) -> None:
+        """
+        Stop the transports which nothing uses, nor would after a rollback.
+        """
+        kept: set[aiortc.RTCDtlsTransport] = set()
+        if self.creator.spare_data is not None:
+            kept.add(self.creator.spare_data.transport)
+        if self.stable is not None:
+            kept |= self.stable.agreement.transports
+        else:
+            self.transports.forget_origins(self.agreement)
+        self.transports.stop_all_but(kept)
 
     # From a description to a plan, which changes nothing
 
@@ -284,9 +297,7 @@ class Session:
             self.creator.take_spare_data()
         sections = agreement.by_endpoint
         dropped = {x for x in before.made if x not in sections and x not in self.own}
-        for endpoint, section in sections.items():
-            if section.transport is not None:
-                self.transports.origins.setdefault(endpoint, section.transport)
+        self.transports.remember_origins(agreement)
         self._slots.show(agreement, dropped, self.transports.origins)
         self.transports.use(agreement)
         for endpoint in dropped:
@@ -327,8 +338,8 @@ class Session:
             if section.track is not None:
                 _aiortc.end_track(section.track)
         self.agreement = self.agreement.settled()
-        self.transports.renew_origins(self.agreement)
-        if any(x.rejected for x in self.agreement):
+        renewed = self.transports.renew_origins(self.agreement)
+        if renewed or any(x.rejected for x in self.agreement):
             self._slots.show(self.agreement, ended, self.transports.origins)
             self.transports.use(self.agreement)
         if not self.agreement.negotiated:
@@ -367,22 +378,6 @@ class Session:
                 self._slots.descriptions.current_remote, self.bundled[:1]
             ),
         )
-
-    def stop_unused(self) -> None:
-        """
-        Stop the transports which nothing uses, nor would after a rollback.
-        """
-        kept: set[aiortc.RTCDtlsTransport] = set()
-        origins = self.transports.origins
-        if self.creator.spare_data is not None:
-            kept.add(self.creator.spare_data.transport)
-        if self.stable is not None:
-            kept |= self.stable.agreement.transports
-        else:
-            # No rollback leads to those with which its endpoints were made.
-            for endpoint in origins.keys() & self.agreement.by_endpoint.keys():
-                del origins[endpoint]
-        self.transports.stop_unused(kept)
 
     def _tell_tracks(self, before: Agreement, agreement: Agreement) -> None:
         """

@@ -8,7 +8,7 @@ from aiortc.exceptions import InvalidStateError
 
 from .. import _aiortc
 from .._aiortc import Endpoint, Slots
-from .._asyncio import Tasks
+from .._async import Tasks
 from ..ice import (
     Pacing,
     RTCIceGatherer,
@@ -167,10 +167,25 @@ class Transports:
             if not (isinstance(x, RTCRtpTransceiver) and x.stopped)
         )
 
-    def renew_origins(self, agreement: Agreement) -> None:
+    def forget_origins(self, agreement: Agreement) -> None:
+        """
+        Forget with which transports the endpoints were made to which no rollback leads.
+        """
+        for endpoint in self.origins.keys() & agreement.by_endpoint.keys():
+            del self.origins[endpoint]
+
+    def remember_origins(self, agreement: Agreement) -> None:
+        """
+        Take note of the transports with which an agreement's endpoints were made.
+        """
+        for endpoint, section in agreement.by_endpoint.items():
+            if section.transport is not None:
+                self.origins.setdefault(endpoint, section.transport)
+
+    def renew_origins(self, agreement: Agreement) -> bool:
         """
         Give what has no section another transport, if its own has lost all sections: it
-        belongs to what the peer has had there.
+        belongs to what the peer has had there. Tell whether there is such a thing.
         """
         renewed: dict[aiortc.RTCDtlsTransport, aiortc.RTCDtlsTransport] = {}
         used, described = agreement.transports, agreement.by_endpoint
@@ -180,6 +195,7 @@ class Transports:
                 if dtls not in renewed:
                     renewed[dtls] = self._slots.create_transport()
                 self.origins[endpoint] = renewed[dtls]
+        return bool(renewed)
 
     def servers_changed(self) -> bool:
         """
@@ -210,15 +226,18 @@ class Transports:
             self.start()
 
     def stop(self, transports: Iterable[aiortc.RTCDtlsTransport]) -> None:
+        """
+        Stop transports, in tasks which are waited for when the connection is closed.
+        """
         for dtls in [*transports]:
             self.made.discard(dtls)
             self.stopping.create(self._stop(dtls), "stop transport")
 
-    def stop_unused(self, kept: Iterable[aiortc.RTCDtlsTransport]) -> None:
+    def stop_all_but(self, kept: Iterable[aiortc.RTCDtlsTransport]) -> None:
         """
         Stop the transports which nothing uses, nor would after a rollback.
 
-        :param kept: Others that would be used, or are to be.
+        :param kept: Others which are to stay.
         """
         for gone in self.origins.keys() - {*self._slots.endpoints()}:
             del self.origins[gone]

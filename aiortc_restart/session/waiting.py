@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 from aiortc.exceptions import InvalidStateError
 
 from .._aiortc import Slots
-from .._asyncio import Tasks
+from .._async import Tasks
 from ..negotiation.operations import Operation
 from ..negotiation.sections import can_trickle
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class Gathering:
+class Waiting:
     """
-    What follows a local description: the transports gather, and the step waits for the
-    candidates, unless they are told one by one.
+    The wait for the candidates of a local description, unless they are told one by one.
     """
 
     def __init__(self, session: "Session", slots: Slots, tasks: Tasks) -> None:
@@ -26,7 +25,7 @@ class Gathering:
         self._tasks = tasks
         self._transports = session.transports
 
-    async def answers_sent(self, operation: Operation) -> None:
+    async def for_answers(self, operation: Operation) -> None:
         """
         Wait until the caller who waits for an answer's candidates has seen their end:
         it is to find the answer in its slot, and to send it first.
@@ -37,7 +36,7 @@ class Gathering:
             await operation.wait_for(self._answering)
             self._slots.assert_open()
 
-    async def gather(self, type: str, operation: Operation) -> None:
+    async def for_candidates(self, type: str, operation: Operation) -> None:
         """
         Gather the candidates of a local description, and wait for them, unless they are
         told one by one.
