@@ -286,8 +286,7 @@ class Connection(PathConnection):
                 self._tell_no_socket("Cannot list the addresses of this host", exc)
         # As in aioice, sockets are opened in another turn of the loop: who has set the
         # description resumes first, and all transports of a connection gather together.
-        await asyncio.sleep(0)
-        await self.get_component_candidates(COMPONENT, addresses)
+        await asyncio.gather(self.get_component_candidates(COMPONENT, addresses))
 
     async def get_component_candidates(
         self,
