@@ -30,6 +30,9 @@ async def test_stopped_tag(browser: str, movie: Path, clip: Clip) -> None:
         remote_peer(browser) as remote,
         calling(LocalPeer(RTCPeerConnection, movie), remote, "remote", clip) as call,
     ):
+        # Firefox which has stopped the tag often sends no pictures any more, neither to
+        # another Firefox (46 times of 60, seen with Firefox 153).
+        only_to = "remote" if browser == "firefox" else None
         channel, transport = call.local.channel, call.local.transport
         first = sections(call.pc.remoteDescription)[0]
         # Chromium closes a channel on which it cannot send for a moment.
@@ -43,12 +46,12 @@ async def test_stopped_tag(browser: str, movie: Path, clip: Clip) -> None:
             )
         )
         await remote.call("startSending")
-        await goes_on(call)
+        await goes_on(call, only_to)
         assert call.local.transport is not transport
         assert transport.state == "closed"
         await remote.call("restartIce")
         await call.negotiate("remote")
-        await goes_on(call)
+        await goes_on(call, only_to)
         assert call.local.channel is channel
         assert channel is not None and channel.readyState == "open"
         assert call.local.ended == ["audio"]
