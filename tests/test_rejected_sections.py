@@ -559,6 +559,42 @@ async def test_transport_ends_before_the_answer_arrives(network: Network) -> Non
         await until(lambda: channel.readyState == "open")
 
 
+async def test_transport_that_has_ended_is_not_lent(network: Network) -> None:
+    """
+    What is added while an answer is on its way has a transport of its own, if the peer
+    has ended the one that there is.
+    """
+    async with peers(network) as (offerer, answerer):
+        offerer.addTransceiver("audio")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        await offered(offerer)
+        await answerer.close()
+        ended = offerer.getSenders()[0].transport
+        await until(lambda: ended.state == "closed")
+        added = offerer.addTransceiver("audio")
+        assert added.sender.transport is not ended
+        assert added.sender.transport.state == "new"
+
+
+async def test_tag_stopped_between_two_offers(network: Network) -> None:
+    """
+    The BUNDLE-tag is not rejected by an offer that comes in the place of another, if
+    what that has added has its transport.
+    """
+    async with peers(network) as (offerer, answerer):
+        tag = offerer.addTransceiver("video")
+        await negotiate(offerer, answerer)
+        await switched(offerer, answerer)
+        offerer.addTransceiver("video")
+        await offered(offerer)
+        await tag.stop()
+        await negotiate(offerer, answerer)
+        assert [x.port == 0 for x in sections(offerer.localDescription)] == [False] * 2
+        await asyncio.sleep(20)
+        assert offerer.connectionState == answerer.connectionState == "connected"
+
+
 async def test_transport_of_the_peer_is_not_lent(network: Network) -> None:
     """
     A transceiver without a section gets another transport, if the one which it shares

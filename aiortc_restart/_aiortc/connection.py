@@ -142,15 +142,17 @@ class RTCPeerConnection(Emitter, aiortc.RTCPeerConnection):
         """
         policy = self.__configuration.bundlePolicy
         for endpoint in self._endpoints():
-            # That of a stopped transceiver may have been stopped as well.
-            if dtls_of(endpoint) not in self.__dtlsTransports:
+            # That of a stopped transceiver may have been stopped as well, and the peer
+            # may have closed one.
+            dtls = dtls_of(endpoint)
+            if dtls not in self.__dtlsTransports or dtls.state == "closed":
                 continue
             if policy == RTCBundlePolicy.MAX_BUNDLE or (
                 policy == RTCBundlePolicy.BALANCED
                 and isinstance(endpoint, RTCRtpTransceiver)
                 and endpoint.kind == kind
             ):
-                return dtls_of(endpoint)
+                return dtls
         return self.__createDtlsTransport()
 
     # aiortc calls these by its own names.

@@ -2,7 +2,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import aiortc
-from aiortc import RTCSessionDescription
+from aiortc import RTCRtpTransceiver, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
 from aiortc.sdp import SessionDescription
 
@@ -88,7 +88,7 @@ class Creator:
             session.agreement,
             session.agreed,
             waiting,
-            session.tag or self._tag_for(waiting),
+            session.tag or self._tag_for([*waiting, *self._only_offered()]),
         )
         self.endpoints = made.endpoints
         offer, descriptions = made.description, self._slots.descriptions
@@ -206,6 +206,18 @@ class Creator:
         live = {x.rtp.muxId for x in offer.media} - rejected
         agreed = {x.mid for x in self._session.agreed if x.described and not x.rejected}
         return bool(live) and bool(agreed) and agreed.isdisjoint(live)
+
+    def _only_offered(self) -> list[Endpoint]:
+        """
+        Return what an offer of ours has described that has not been answered: another
+        offer may come in its place.
+        """
+        agreed = self._session.agreed.by_endpoint
+        return [
+            x
+            for x in self._session.agreement.by_endpoint
+            if x not in agreed and not (isinstance(x, RTCRtpTransceiver) and x.stopped)
+        ]
 
     def _spare(self) -> aiortc.RTCSctpTransport:
         if self.spare_data is None:
