@@ -44,32 +44,7 @@ def assign(
     :raises ValueError: if a transport is not described, or another peer describes one
                         without a restart.
     """
-    by_mid = {x.rtp.muxId: x for x in description.media}
-    live = {x.mid: x for x in sections if x.described}
-    bundle = [live[x] for x in bundled_mids(description) if x in live]
-    sources: dict[Transport, MediaDescription] = {}
-    carried: dict[str, Transport] = {}
-    if bundle:
-        check.check_transport(by_mid[bundle[0].mid], description.type)
-        shared = _shared(bundle, present, before)
-        carried = dict.fromkeys((x.mid for x in bundle), shared)
-        sources[shared] = by_mid[bundle[0].mid]
-    by_kind: dict[str, Transport] = {}
-    for section in live.values():
-        if section.mid in carried:
-            continue
-        media = by_mid[section.mid]
-        check.check_transport(media, description.type)
-        dtls = section.transport
-        if dtls is None:
-            dtls = by_kind.get(section.kind) or present.transport_for(section.kind)
-            if present.shares_by_kind:
-                by_kind[section.kind] = dtls
-        if dtls in sources and credentials_differ(media.ice, sources[dtls].ice):
-            # The section has left a bundle, or is not to be in any.
-            dtls = present.make_transport()
-        sources.setdefault(dtls, media)
-        carried[section.mid] = dtls
+    carried, sources = _as_before(description, sections, present, before)
     renewed = {
         dtls: _replacement(dtls, media, present)
         for dtls, media in sources.items()
@@ -162,6 +137,48 @@ def is_other_peer(
 # Private
 
 
+def _as_before(
+    description: SessionDescription,
+    sections: Sequence[Section],
+    present: Present,
+    before: Agreement,
+) -> tuple[dict[str, Transport], dict[Transport, MediaDescription]]:
+    """
+    Return the transports of the live sections, by mid, as if no association began anew,
+    and which m-section describes which.
+    """
+    by_mid = {x.rtp.muxId: x for x in description.media}
+    live = {x.mid: x for x in sections if x.described}
+    bundle = [live[x] for x in bundled_mids(description) if x in live]
+    sources: dict[Transport, MediaDescription] = {}
+    carried: dict[str, Transport] = {}
+    if bundle:
+        check.check_transport(by_mid[bundle[0].mid], description.type)
+        members = [x.transport for x in bundle]
+        had = [x for x in before.negotiated if x in members]
+        shared = next((x for x in (*had, *members) if x is not None), None)
+        shared = shared or present.transport_for(bundle[0].kind)
+        carried = dict.fromkeys((x.mid for x in bundle), shared)
+        sources[shared] = by_mid[bundle[0].mid]
+    by_kind: dict[str, Transport] = {}
+    for section in live.values():
+        if section.mid in carried:
+            continue
+        media = by_mid[section.mid]
+        check.check_transport(media, description.type)
+        dtls = section.transport
+        if dtls is None:
+            dtls = by_kind.get(section.kind) or present.transport_for(section.kind)
+            if present.shares_by_kind:
+                by_kind[section.kind] = dtls
+        if dtls in sources and credentials_differ(media.ice, sources[dtls].ice):
+            # The section has left a bundle, or is not to be in any.
+            dtls = present.make_transport()
+        sources.setdefault(dtls, media)
+        carried[section.mid] = dtls
+    return carried, sources
+
+
 def _begins_anew(
     description: SessionDescription,
     dtls: Transport,
@@ -220,17 +237,3 @@ def _replacement(
                     )
                 return new
     return present.make_transport()
-
-
-def _shared(
-    bundle: Sequence[Section], present: Present, before: Agreement
-) -> Transport:
-    """
-    Return the transport of a bundle.
-
-    :param bundle: Its sections, the BUNDLE-tag first.
-    """
-    members = [x.transport for x in bundle]
-    had = [x for x in before.negotiated if x in members]
-    shared = next((x for x in (*had, *members) if x is not None), None)
-    return shared or present.transport_for(bundle[0].kind)
